@@ -5,14 +5,17 @@
 // Theory of operation
 //   Names are checked at the border and kept in one spelling: lower case, no trailing dot, letters,
 //   digits, hyphens and underscores (LDH of RFC 952/1123, plus the underscore that real networks
-//   use), labels of 1 to 63 characters, 253 in all. A name whose last label is all digits or a
-//   hexadecimal number is refused: resolvers would read it as an IPv4 address.
+//   use), labels of 1 to 63 characters that neither begin nor end with a hyphen, 253 in all. A name
+//   whose last label is all digits or a hexadecimal number ("0x7f") is refused: resolvers would read
+//   it as an IPv4 address. A name that has no such spelling cannot become a command-line option, a
+//   line of a configuration file, or markup.
 
 #include <compare>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 
 #include "zt/base/ip.h"
@@ -22,6 +25,7 @@ namespace zt {
 // DnsName is a checked name in canonical spelling.
 class DnsName {
  public:
+  // parse accepts either case and one trailing dot, and returns nothing for what is refused above.
   [[nodiscard]] static std::optional<DnsName> parse(std::string_view text);
   [[nodiscard]] const std::string& text() const { return text_; }
   friend auto operator<=>(const DnsName&, const DnsName&) = default;

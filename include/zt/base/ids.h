@@ -7,6 +7,7 @@
 //   random bits ("res_5kq…", base32 of Crockford's alphabet in lower case). Ids are public: knowing
 //   one proves nothing. RouteId and Digest are fixed-size binary values from the wire.
 
+#include <algorithm>
 #include <array>
 #include <compare>
 #include <cstddef>
@@ -31,17 +32,17 @@ struct Id {
   friend bool operator==(const Id&, const Id&) = default;
 };
 
-// is_well_formed_id tells whether `text` is `prefix`, an underscore and 26 characters of the alphabet.
+// is_well_formed_id tells whether `text` is `prefix`, an underscore and 26 characters of the
+// alphabet that encode 128 bits (the first character is at most 7).
 [[nodiscard]] bool is_well_formed_id(std::string_view text, std::string_view prefix);
 
 // make_id_text draws a new id text for `prefix`.
 [[nodiscard]] std::string make_id_text(std::string_view prefix, Random& random);
 
-
-#define ZT_DEFINE_ID(Name, prefix)                   \
-  struct Name##Tag {                                 \
+#define ZT_DEFINE_ID(Name, prefix)                      \
+  struct Name##Tag {                                    \
     static constexpr std::string_view kPrefix = prefix; \
-  };                                                 \
+  };                                                    \
   using Name = Id<Name##Tag>
 
 ZT_DEFINE_ID(TenantId, "ten");

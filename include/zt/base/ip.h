@@ -39,7 +39,8 @@ class IpAddress {
   // fewer parts) are refused.
   [[nodiscard]] static std::optional<IpAddress> parse(std::string_view text);
 
-  // to_text writes dotted quad, or the canonical form of RFC 5952.
+  // to_text writes dotted quad, or the canonical form of RFC 5952 (mapped addresses in the mixed
+  // notation of its section 5, all others in hexadecimal).
   [[nodiscard]] std::string to_text() const;
 
   [[nodiscard]] constexpr bool is_v4() const { return !is_v6_; }
@@ -58,25 +59,31 @@ class IpAddress {
 };
 
 // unwrapped returns the IPv4 address that an IPv6 address carries: mapped (::ffff:0:0/96), compatible
-// (::/96 but not :: and ::1), translated (::ffff:0:0:0/96), NAT64 (64:ff9b::/96 and 64:ff9b:1::/48),
-// 6to4 (2002::/16), Teredo's client (2001::/32), ISATAP (…:0:5efe:a.b.c.d, …:200:5efe:…). Any other
-// address is returned as it is.
+// (::/96 but not :: and ::1), translated (::ffff:0:0:0/96), NAT64 (64:ff9b::/96), local NAT64
+// (64:ff9b:1::/48, read by the longest zero suffix as the /48, /56, /64 or /96 form of RFC 6052
+// section 2.2), 6to4 (2002::/16), Teredo's client (2001::/32), ISATAP (…:0:5efe:a.b.c.d,
+// …:200:5efe:…). Any other address is returned as it is.
 [[nodiscard]] IpAddress unwrapped(const IpAddress& address);
 
-// AddressKind sorts addresses by how dangerous it is to dial them for somebody else. It looks at the
-// unwrapped address. Sources: RFC 6890 registries, RFC 4291, RFC 3927, cloud metadata services.
+// AddressKind sorts addresses by how dangerous it is to dial them for somebody else. Sources: RFC
+// 6890 registries, RFC 4291, RFC 3927, cloud metadata services.
 enum class AddressKind : std::uint8_t {
   global,       // Everything not named below; private (RFC 1918, ULA) addresses are `global` too,
                 // because reaching them is what a connector is for.
   unspecified,  // 0.0.0.0/8, ::
   loopback,     // 127.0.0.0/8, ::1
   link_local,   // 169.254.0.0/16, fe80::/10
-  metadata,     // 169.254.169.254, fd00:ec2::254, 100.100.100.200, 168.63.129.16, 192.0.0.192
+  metadata,     // 169.254.169.254, 169.254.170.2, 169.254.170.23, fd00:ec2::254, fd00:ec2::23 (AWS
+                // and many others), fd20:ce::254 (Google), 100.100.100.200 (Alibaba),
+                // 168.63.129.16 (Azure), 192.0.0.192 (Oracle)
   multicast,    // 224.0.0.0/4, ff00::/8
   broadcast,    // 255.255.255.255
-  reserved,     // 240.0.0.0/4, 192.0.0.0/24 (but its two globally reachable addresses), documentation
+  reserved,     // 240.0.0.0/4, 192.0.0.0/24 but 192.0.0.9 and .10, 100::/64, and documentation:
+                // 192.0.2.0/24, 198.51.100.0/24, 203.0.113.0/24, 2001:db8::/32, 3fff::/20
 };
 
+// kind_of looks at the address as it is and, if that is `global`, at the unwrapped address: neither a
+// disguise nor a link-local address that carries a global one gets through.
 [[nodiscard]] AddressKind kind_of(const IpAddress& address);
 [[nodiscard]] std::string_view to_text(AddressKind kind);
 
@@ -89,6 +96,7 @@ struct IpPrefix {
   // /128.
   [[nodiscard]] static std::optional<IpPrefix> parse(std::string_view text);
 
+  // contains compares addresses of the same family only; see `unwrapped` for disguises.
   [[nodiscard]] bool contains(const IpAddress& candidate) const;
   [[nodiscard]] std::string to_text() const;
   friend auto operator<=>(const IpPrefix&, const IpPrefix&) = default;

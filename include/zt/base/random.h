@@ -2,6 +2,7 @@
 #pragma once
 // base/random.h: entropy as an argument. src/io hands in the kernel's; a test hands in a seed.
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -19,11 +20,7 @@ class Random {
   virtual void fill(std::span<std::byte> bytes) = 0;
 
   // next returns 64 unpredictable bits.
-  [[nodiscard]] std::uint64_t next() {
-    std::uint64_t value = 0;
-    fill(std::as_writable_bytes(std::span(&value, 1)));
-    return value;
-  }
+  [[nodiscard]] std::uint64_t next();
 
   // below returns a value in [0, bound). `bound` must be above zero. The bias is under bound / 2^64.
   [[nodiscard]] std::uint64_t below(std::uint64_t bound);

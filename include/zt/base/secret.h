@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace zt {
 
@@ -22,40 +23,41 @@ void wipe(void* data, std::size_t size) noexcept;
 class Secret {
  public:
   Secret() = default;
-  explicit Secret(std::string value) : value_(std::move(value)) {}
-  explicit Secret(std::string_view value) : value_(value) {}
+  explicit Secret(std::string_view value) : value_(value.begin(), value.end()) {}
+  explicit Secret(const char* value) : Secret(std::string_view(value)) {}
+
+  // Secret takes the value out of `value` and wipes it there.
+  explicit Secret(std::string&& value) : Secret(std::string_view(value)) {
+    wipe(value.data(), value.size());
+    value.clear();
+  }
   Secret(const Secret&) = delete;
   Secret& operator=(const Secret&) = delete;
-  Secret(Secret&& other) noexcept : value_(std::move(other.value_)) { other.clear(); }
+  Secret(Secret&& other) noexcept : value_(std::exchange(other.value_, {})) {}
   Secret& operator=(Secret&& other) noexcept {
     if (this != &other) {
-      clear();
-      value_ = std::move(other.value_);
-      other.clear();
+      wipe(value_.data(), value_.size());
+      value_ = std::exchange(other.value_, {});
     }
     return *this;
   }
-  ~Secret() { clear(); }
+  ~Secret() { wipe(value_.data(), value_.size()); }
 
   // duplicate copies on purpose.
-  [[nodiscard]] Secret duplicate() const { return Secret(std::string_view(value_)); }
+  [[nodiscard]] Secret duplicate() const { return Secret(reveal()); }
 
   // reveal returns the value; the view dies with the Secret.
-  [[nodiscard]] std::string_view reveal() const { return value_; }
+  [[nodiscard]] std::string_view reveal() const { return {value_.data(), value_.size()}; }
   [[nodiscard]] bool is_empty() const { return value_.empty(); }
 
   // matches compares in constant time.
   [[nodiscard]] bool matches(std::string_view other) const {
-    return equal_in_constant_time(value_, other);
+    return equal_in_constant_time(reveal(), other);
   }
 
  private:
-  void clear() noexcept {
-    wipe(value_.data(), value_.size());
-    value_.clear();
-  }
-
-  std::string value_;
+  // A vector and no string: short strings live inside the object and would stay in a moved-from one.
+  std::vector<char> value_;
 };
 
 }  // namespace zt
