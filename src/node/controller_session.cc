@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/controller_session.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "zt/base/assert.h"
+
+namespace zt::node {
+
+namespace {
+
+using nlohmann::json;
+
+constexpr std::uint64_t kNoError = 0x100;  // H3_NO_ERROR, RFC 9114 section 8.1.
+
+template <class... Fs>
+struct Overloaded : Fs... {
+  using Fs::operator()...;
+};
+
+// is_final tells whether asking again cannot help. 408 and 429 ask us to come back.
+bool is_final(int status) {
+  return status >= 400 && status < 500 && status != 408 && status != 429;
+}
+
+// problem_detail reads the sentence of an RFC 9457 problem.
+std::string problem_detail(int status, const std::string& body) {
+  const json problem = json::parse(body, nullptr, false);
+  if (problem.is_object()) {
+    for (const char* name : {"detail", "title"}) {
+      const auto found = problem.find(name);
+      if (found != problem.end() && found->is_string()) return found->get<std::string>();
+    }
+  }
+  return "the controller answered with status " + std::to_string(status);
+}
+
+std::string text_of(const json& object, const char* name) {
+  const auto found = object.find(name);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+std::optional<Admission> parse_admission(const std::string& body) {
+  const json object = json::parse(body, nullptr, false);
+  if (!object.is_object()) return std::nullopt;
+  Admission admission;
+  const auto tenant = parse_id_as<TenantIdTag>(text_of(object, "tenant"));
+  const auto jwks = object.find("jwks");
+  if (!tenant || jwks == object.end() || !jwks->is_object()) return std::nullopt;
+  admission.tenant = *tenant;
+  admission.jwks = jwks->dump();
+  admission.node = text_of(object, "node");
+  admission.network.text = text_of(object, "network");
+  admission.subject.text = text_of(object, "subject");
+  admission.subject_name = text_of(object, "subject_name");
+  admission.device.text = text_of(object, "device");
+  if (admission.node.empty() && admission.device.is_empty()) return std::nullopt;
+  return admission;
+}
+
+}  // namespace
+
+ControllerSession::ControllerSession(Config config, Credential credential, quic::Endpoint& endpoint,
+                                     Random& random)
+    : config_(std::move(config)),
+      credential_(std::move(credential)),
+      endpoint_(endpoint),
+      calls_(endpoint, config_.calls),
+      backoff_(config_.backoff, random) {}
+
+void ControllerSession::start(const Now& now) {
+  ZT_ASSERT(state_ == State::idle);
+  look_up(now);
+}
+
+void ControllerSession::look_up(const Now& now) {
+  state_ = State::looking_up;
+  deadline_ = now.instant + config_.attempt_timeout * 4;
+  if (const auto* address = std::get_if<IpAddress>(&config_.controller.host)) {
+    lookup_done({*address}, now);
+  } else {
+    events_.emplace_back(LookupWanted{std::get<DnsName>(config_.controller.host)});
+  }
+}
+
+void ControllerSession::lookup_done(const std::vector<IpAddress>& addresses, const Now& now) {
+  if (state_ != State::looking_up) return;  // An answer after its deadline.
+  if (addresses.empty()) {
+    return lose("the name " + zt::to_text(config_.controller.host) + " does not resolve", now);
+  }
+  untried_.clear();
+  for (const IpAddress& address : addresses) {
+    if (untried_.size() == config_.addresses_max) break;
+    untried_.push_back({.ip = address, .port = config_.controller.port});
+  }
+  std::ranges::reverse(untried_);
+  connect_next(now);
+}
+
+void ControllerSession::connect_next(const Now& now) {
+  if (untried_.empty()) return lose(last_failure_, now);
+  const SocketAddress remote = untried_.back();
+  untried_.pop_back();
+  const auto* name = std::get_if<DnsName>(&config_.controller.host);
+  const auto connection =
+      endpoint_.connect({.remote = remote,
+                         .pin = {.kind = quic::PeerPin::Kind::public_key, .digest = config_.pin},
+                         .server_name = name != nullptr ? name->text() : std::string(),
+                         .peer_route = std::nullopt},
+                        now.instant);
+  if (!connection) return lose("too many connections", now);
+  connection_ = *connection;
+  state_ = State::connecting;
+  deadline_ = now.instant + config_.attempt_timeout;
+}
+
+bool ControllerSession::handle(const quic::Event& event, const Now& now) {
+  const bool is_claimed = calls_.handle(event, now.instant);
+  take_calls(now);
+  if (is_claimed) return true;
+  if (const auto* ready = std::get_if<quic::ConnectionReady>(&event)) {
+    if (ready->connection != connection_ || state_ != State::connecting) return false;
+    if (std::holds_alternative<KnownIdentity>(credential_)) {
+      open_watch(now);
+    } else {
+      admit(now);
+    }
+    return true;
+  }
+  if (const auto* closed = std::get_if<quic::ConnectionClosed>(&event)) {
+    if (closed->connection != connection_) return false;
+    connection_.reset();
+    if (closed->reason != quic::CloseReason::local) {
+      last_failure_ = "the controller is unreachable: ";
+      last_failure_ += quic::to_text(closed->reason);
+      if (!closed->text.empty()) last_failure_ += " (" + closed->text + ")";
+    }
+    if (state_ == State::connecting) {
+      connect_next(now);
+    } else if (state_ != State::stopped && state_ != State::waiting) {
+      lose(last_failure_, now);
+    }
+    return true;
+  }
+  return false;
+}
+
+void ControllerSession::handle_timeout(const Now& now) {
+  calls_.handle_timeout(now.instant);
+  take_calls(now);
+  if (heartbeat_at_ && *heartbeat_at_ <= now.instant) {
+    heartbeat_at_ = now.instant + config_.heartbeat_interval;
+    events_.emplace_back(HeartbeatDue{});
+  }
+  if (!deadline_ || now.instant < *deadline_) return;
+  deadline_.reset();
+  switch (state_) {
+    case State::waiting:
+      return look_up(now);
+    case State::looking_up:
+      return lose("looking up the controller's name took too long", now);
+    case State::connecting:
+      last_failure_ = "the controller is unreachable: no answer";
+      // ConnectionClosed follows and tries the next address.
+      if (connection_) endpoint_.close(*connection_, kNoError, "no answer", now.instant);
+      return;
+    case State::idle:
+    case State::admitting:
+    case State::opening:
+    case State::up:
+    case State::stopped:
+      return;  // Calls have their own deadlines.
+  }
+}
+
+std::optional<SessionEvent> ControllerSession::poll_event() {
+  if (events_.empty()) return std::nullopt;
+  SessionEvent event = std::move(events_.front());
+  events_.pop_front();
+  return event;
+}
+
+std::optional<Instant> ControllerSession::next_deadline() const {
+  return earlier_of(earlier_of(deadline_, heartbeat_at_), calls_.next_deadline());
+}
+
+std::optional<http::CallKey> ControllerSession::call(std::string_view method, std::string_view path,
+                                                     std::string body, const Now& now) {
+  if (state_ != State::up || !connection_) return std::nullopt;
+  return calls_.start(*connection_, request(method, std::string(path)), std::move(body),
+                      now.instant);
+}
+
+void ControllerSession::restart_watch(const Now& now) {
+  if (state_ != State::up && state_ != State::opening) return;
+  if (watch_call_) calls_.cancel(*watch_call_);
+  open_watch(now);
+}
+
+void ControllerSession::retry_now(const Now& now) {
+  if (state_ != State::waiting) return;
+  backoff_.reset();
+  look_up(now);
+}
+
+void ControllerSession::admit(const Now& now) {
+  json body = {{"version", config_.version}};
+  std::string path;
+  std::visit(Overloaded{
+                 [&](const Enrolment& enrolment) {
+                   path = "/api/v1/enrol";
+                   body["secret"] = enrolment.secret.reveal();
+                   body["kind"] = enrolment.kind;
+                   if (!enrolment.name.empty()) body["name"] = enrolment.name;
+                   if (!enrolment.address.empty()) body["address"] = enrolment.address;
+                 },
+                 [&](const ServiceSignIn& sign_in) {
+                   path = "/api/v1/sessions";
+                   body["key_id"] = sign_in.key.text;
+                   body["secret"] = sign_in.secret.reveal();
+                   body["device"] = {{"name", sign_in.device_name}, {"os", sign_in.device_os}};
+                 },
+                 [](const KnownIdentity&) {},
+             },
+             credential_);
+  state_ = State::admitting;
+  deadline_.reset();
+  admission_call_ = calls_.start(*connection_, request("POST", path), body.dump(), now.instant);
+  take_calls(now);
+}
+
+void ControllerSession::open_watch(const Now& now) {
+  state_ = State::opening;
+  deadline_.reset();
+  watch_call_ =
+      calls_.start_streaming(*connection_, request("GET", "/api/v1/node/watch"), now.instant);
+  take_calls(now);
+}
+
+void ControllerSession::lose(std::string reason, const Now& now) {
+  if (connection_) endpoint_.close(*connection_, kNoError, "starting anew", now.instant);
+  connection_.reset();
+  admission_call_.reset();
+  watch_call_.reset();
+  heartbeat_at_.reset();
+  state_ = State::waiting;
+  const Duration wait = backoff_.next();
+  deadline_ = now.instant + wait;
+  events_.emplace_back(SessionDown{.reason = std::move(reason), .wait = wait});
+}
+
+void ControllerSession::stop(int status, std::string detail) {
+  state_ = State::stopped;
+  deadline_.reset();
+  heartbeat_at_.reset();
+  events_.emplace_back(Refused{.status = status, .detail = std::move(detail)});
+}
+
+void ControllerSession::take_calls(const Now& now) {
+  while (auto event = calls_.poll_event()) {
+    std::visit(
+        Overloaded{
+            [&](http::Answered& answered) { take_answer(answered, now); },
+            [&](const http::Started& started) {
+              if (started.call != watch_call_) return;
+              state_ = State::up;
+              backoff_.reset();
+              heartbeat_at_ = now.instant;  // The first one tells the controller what we are.
+              events_.emplace_back(SessionUp{});
+            },
+            [&](const http::Line& line) {
+              if (line.call == watch_call_) take_line(line.text, now);
+            },
+            [&](const http::Ended& ended) {
+              if (ended.call == watch_call_) lose("the controller ended the watch stream", now);
+            },
+            [&](const http::Failed& failed) {
+              if (failed.call == watch_call_ || failed.call == admission_call_) {
+                const bool is_connection_event_due =
+                    failed.error == http::CallError::connection_lost && connection_.has_value();
+                // ConnectionClosed follows and says more.
+                if (!is_connection_event_due) lose(std::string(to_text(failed.error)), now);
+              } else {
+                events_.emplace_back(CallFailed{.call = failed.call, .error = failed.error});
+              }
+            },
+        },
+        *event);
+  }
+}
+
+void ControllerSession::take_answer(const http::Answered& answered, const Now& now) {
+  const int status = answered.response.status;
+  if (answered.call == admission_call_) return take_admission(answered, now);
+  if (answered.call != watch_call_) {
+    events_.emplace_back(
+        CallAnswered{.call = answered.call, .status = status, .body = answered.body});
+    return;
+  }
+  watch_call_.reset();
+  if (is_final(status)) return stop(status, problem_detail(status, answered.body));
+  lose(problem_detail(status, answered.body), now);
+}
+
+void ControllerSession::take_admission(const http::Answered& answered, const Now& now) {
+  const int status = answered.response.status;
+  admission_call_.reset();
+  if (status < 200 || status >= 300) {
+    std::string detail = problem_detail(status, answered.body);
+    return is_final(status) ? stop(status, std::move(detail)) : lose(std::move(detail), now);
+  }
+  auto admission = parse_admission(answered.body);
+  if (!admission) return lose("the controller's admission is malformed", now);
+  credential_ = KnownIdentity{};  // Wipes the secret.
+  events_.emplace_back(Admitted{std::move(*admission)});
+  open_watch(now);
+}
+
+void ControllerSession::take_line(const std::string& text, const Now& now) {
+  auto message = parse_watch_message(text);
+  if (!message) return lose("the watch stream is malformed", now);
+  events_.emplace_back(Told{std::move(*message)});
+}
+
+http::Request ControllerSession::request(std::string_view method, std::string path) const {
+  http::Request request{.method = std::string(method),
+                        .scheme = "https",
+                        .authority = config_.controller.to_text(),
+                        .path = std::move(path)};
+  if (method == "POST") request.fields.add("content-type", "application/json");
+  request.fields.add("user-agent", "zt/" + config_.version);
+  return request;
+}
+
+}  // namespace zt::node

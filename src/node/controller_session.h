@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// node/controller_session.h: a node's standing relation to its controller.
+//
+// Theory of operation
+//   The session goes round one circle for ever: look the controller's name up, connect with the pin
+//   of its key, be admitted (once), open the watch stream, stay. Whatever breaks, it waits by
+//   Backoff and starts the circle again; only a refusal that a repetition cannot mend ends it
+//   (Refused).
+//
+//     waiting → looking_up → connecting → [admitting] → opening → up
+//        ↑__________________________________________________|
+//
+//   Being admitted: a connector or relay presents its enrolment secret, a client its service key.
+//   From then on the certificate of the connection is the identity, and the secret is wiped.
+//
+// Limits   One connection; http::Calls::Limits for requests. Addresses of a name: addresses_max.
+// Threats  A wrong controller: the pin is checked by TLS before the secret is sent. A flood of
+// nodes that
+//          come back at once: the waits are drawn at random.
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "http/call.h"
+#include "node/backoff.h"
+#include "node/watch_message.h"
+#include "quic/endpoint.h"
+#include "zt/base/host.h"
+#include "zt/base/ids.h"
+#include "zt/base/random.h"
+#include "zt/base/secret.h"
+#include "zt/base/time.h"
+
+namespace zt::node {
+
+// The ways to be admitted.
+struct Enrolment {  // A connector or relay that nobody knows yet.
+  Secret secret;
+  std::string kind;     // "connector" or "relay".
+  std::string name;     // As people call it; may be empty.
+  std::string address;  // A relay's public "host:port"; else empty.
+};
+struct ServiceSignIn {  // A client with a service account's key.
+  KeyId key;
+  Secret secret;
+  std::string device_name;
+  std::string device_os;
+};
+struct KnownIdentity {};  // The controller knows our certificate already.
+using Credential = std::variant<Enrolment, ServiceSignIn, KnownIdentity>;
+
+// Admission is what the controller tells a node that it admits.
+struct Admission {
+  TenantId tenant;
+  std::string node;          // "con_…", "rly_…"; empty for a client.
+  NetworkId network;         // For a connector.
+  SubjectId subject;         // For a client.
+  std::string subject_name;  // For a client.
+  DeviceId device;           // For a client.
+  std::string jwks;          // The tenant's keys as JSON text.
+};
+
+struct LookupWanted {  // Resolve `name` and call lookup_done().
+  DnsName name;
+};
+struct Admitted {
+  Admission admission;
+};
+struct Refused {  // A repetition cannot mend it; the session has stopped.
+  int status = 0;
+  std::string detail;
+};
+struct SessionUp {};
+struct SessionDown {  // Connected or not, the try failed; the next one starts after `wait`.
+  std::string reason;
+  Duration wait{};
+};
+struct Told {
+  WatchMessage message;
+};
+struct HeartbeatDue {};  // Send one with call().
+struct CallAnswered {
+  http::CallKey call{};
+  int status = 0;
+  std::string body;
+};
+struct CallFailed {
+  http::CallKey call{};
+  http::CallError error{};
+};
+using SessionEvent = std::variant<LookupWanted, Admitted, Refused, SessionUp, SessionDown, Told,
+                                  HeartbeatDue, CallAnswered, CallFailed>;
+
+class ControllerSession {
+ public:
+  struct Config {
+    Authority controller;
+    Digest pin;           // SHA-256 of the controller's public key (SPKI).
+    std::string version;  // Of this program, for the controller's list of nodes.
+    Duration attempt_timeout = std::chrono::seconds(4);  // Of one address.
+    Duration heartbeat_interval = std::chrono::seconds(15);
+    std::size_t addresses_max = 8;
+    Backoff::Limits backoff;
+    http::Calls::Limits calls;
+  };
+
+  // `endpoint` and `random` outlive the session.
+  ControllerSession(Config config, Credential credential, quic::Endpoint& endpoint, Random& random);
+  ControllerSession(const ControllerSession&) = delete;
+  ControllerSession& operator=(const ControllerSession&) = delete;
+
+  // start begins the circle. Call it once.
+  void start(const Now& now);
+  // lookup_done answers LookupWanted; no addresses means that the lookup failed.
+  void lookup_done(const std::vector<IpAddress>& addresses, const Now& now);
+  // handle takes an event of the endpoint and returns whether nobody else needs it.
+  bool handle(const quic::Event& event, const Now& now);
+  void handle_timeout(const Now& now);
+  [[nodiscard]] std::optional<SessionEvent> poll_event();
+  [[nodiscard]] std::optional<Instant> next_deadline() const;
+
+  // call sends a JSON request to `path`; nothing if the session is not up.
+  [[nodiscard]] std::optional<http::CallKey> call(std::string_view method, std::string_view path,
+                                                  std::string body, const Now& now);
+  // restart_watch asks for a snapshot again, because what we hold does not fit what arrived.
+  void restart_watch(const Now& now);
+  // retry_now ends a wait early: the network has changed.
+  void retry_now(const Now& now);
+
+  [[nodiscard]] bool is_up() const { return state_ == State::up; }
+  [[nodiscard]] const Authority& controller() const { return config_.controller; }
+
+ private:
+  enum class State : std::uint8_t {
+    idle,
+    waiting,
+    looking_up,
+    connecting,
+    admitting,
+    opening,
+    up,
+    stopped
+  };
+
+  void look_up(const Now& now);
+  void connect_next(const Now& now);
+  void admit(const Now& now);
+  void open_watch(const Now& now);
+  void lose(std::string reason, const Now& now);
+  void stop(int status, std::string detail);
+  void take_calls(const Now& now);
+  void take_answer(const http::Answered& answered, const Now& now);
+  void take_admission(const http::Answered& answered, const Now& now);
+  void take_line(const std::string& text, const Now& now);
+  [[nodiscard]] http::Request request(std::string_view method, std::string path) const;
+
+  Config config_;
+  Credential credential_;
+  quic::Endpoint& endpoint_;
+  http::Calls calls_;
+  Backoff backoff_;
+
+  State state_ = State::idle;
+  std::vector<SocketAddress> untried_;  // Addresses of this round, in reverse order.
+  std::optional<quic::ConnectionKey> connection_;
+  std::optional<http::CallKey> admission_call_;
+  std::optional<http::CallKey> watch_call_;
+  std::optional<Instant> deadline_;  // Of the state, if it has one.
+  std::optional<Instant> heartbeat_at_;
+  std::string last_failure_;
+  std::deque<SessionEvent> events_;
+};
+
+}  // namespace zt::node

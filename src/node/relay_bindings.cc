@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/relay_bindings.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "zt/base/assert.h"
+
+namespace zt::node {
+
+namespace {
+
+constexpr std::uint64_t kNoError = 0x100;           // H3_NO_ERROR, RFC 9114 section 8.1.
+constexpr std::uint64_t kRequestCancelled = 0x10c;  // H3_REQUEST_CANCELLED.
+
+}  // namespace
+
+// Leg is the relation to one relay.
+//   waiting → looking_up → connecting → binding → bound
+struct RelayBindings::Leg {
+  enum class State : std::uint8_t { waiting, looking_up, connecting, binding, bound };
+
+  Leg(RelayPlace place_of_relay, const Backoff::Limits& limits, Random& random)
+      : place(std::move(place_of_relay)), backoff(limits, random) {}
+
+  RelayPlace place;
+  Backoff backoff;
+  State state = State::waiting;
+  std::vector<SocketAddress> untried;  // In reverse order.
+  SocketAddress remote;
+  std::optional<quic::ConnectionKey> connection;
+  std::optional<quic::StreamKey> binding;   // The accepted request.
+  std::optional<quic::StreamKey> renewing;  // A request that is not answered yet.
+  std::optional<Instant> deadline;          // Absent in waiting: until the first pass.
+  std::string last_failure = "no answer";
+};
+
+RelayBindings::RelayBindings(const Limits& limits, quic::Endpoint& endpoint, Random& random)
+    : limits_(limits), endpoint_(endpoint), random_(random) {}
+
+RelayBindings::~RelayBindings() = default;
+
+void RelayBindings::set_relays(const std::vector<RelayPlace>& relays, const Now& now) {
+  std::vector<Leg> legs;
+  legs.reserve(std::min(relays.size(), limits_.legs_max));
+  for (const RelayPlace& place : relays) {
+    if (legs.size() == limits_.legs_max) break;
+    Leg* held = find(place.id);
+    if (held != nullptr && held->place == place) {
+      legs.push_back(std::move(*held));
+      held->connection.reset();  // Moved on: the cleaning below must not close it.
+      held->state = Leg::State::waiting;
+    } else {
+      legs.emplace_back(place, limits_.backoff, random_);
+    }
+  }
+  for (const Leg& leg : legs_) {
+    if (leg.state == Leg::State::bound) {
+      events_.emplace_back(RelayUnbound{.relay = leg.place.id, .reason = "the relay was removed"});
+    }
+    if (leg.connection) endpoint_.close(*leg.connection, kNoError, "removed", now.instant);
+  }
+  legs_ = std::move(legs);
+  if (!pass_) return;
+  for (Leg& leg : legs_) {
+    if (leg.state == Leg::State::waiting && !leg.deadline) look_up(leg, now);
+  }
+}
+
+void RelayBindings::set_pass(RelayPass pass, const Now& now) {
+  pass_ = std::move(pass);
+  endpoint_.set_route(pass_->route);
+  for (Leg& leg : legs_) {
+    if (leg.state == Leg::State::bound || leg.state == Leg::State::binding) {
+      bind(leg, now);
+    } else if (leg.state == Leg::State::waiting && !leg.deadline) {
+      look_up(leg, now);
+    }
+  }
+}
+
+void RelayBindings::look_up(Leg& leg, const Now& now) {
+  leg.state = Leg::State::looking_up;
+  leg.deadline = now.instant + limits_.attempt_timeout * 4;
+  if (const auto* address = std::get_if<IpAddress>(&leg.place.address.host)) {
+    lookup_done(leg.place.id, {*address}, now);
+  } else {
+    events_.emplace_back(RelayLookupWanted{.relay = leg.place.id,
+                                           .name = std::get<DnsName>(leg.place.address.host)});
+  }
+}
+
+void RelayBindings::lookup_done(const RelayId& relay, const std::vector<IpAddress>& addresses,
+                                const Now& now) {
+  Leg* leg = find(relay);
+  if (leg == nullptr || leg->state != Leg::State::looking_up) return;
+  if (addresses.empty()) return lose(*leg, "its name does not resolve", now);
+  constexpr std::size_t kAddressesMax = 8;
+  leg->untried.clear();
+  for (const IpAddress& address : addresses) {
+    if (leg->untried.size() == kAddressesMax) break;
+    leg->untried.push_back({.ip = address, .port = leg->place.address.port});
+  }
+  std::ranges::reverse(leg->untried);
+  connect_next(*leg, now);
+}
+
+void RelayBindings::connect_next(Leg& leg, const Now& now) {
+  if (leg.untried.empty()) return lose(leg, leg.last_failure, now);
+  leg.remote = leg.untried.back();
+  leg.untried.pop_back();
+  const auto connection = endpoint_.connect(
+      {.remote = leg.remote,
+       .pin = {.kind = quic::PeerPin::Kind::certificate, .digest = leg.place.certificate},
+       .server_name = {},
+       .peer_route = std::nullopt},
+      now.instant);
+  if (!connection) return lose(leg, "too many connections", now);
+  leg.connection = *connection;
+  leg.state = Leg::State::connecting;
+  leg.deadline = now.instant + limits_.attempt_timeout;
+}
+
+void RelayBindings::bind(Leg& leg, const Now& now) {
+  ZT_ASSERT(leg.connection.has_value());
+  ZT_ASSERT(pass_.has_value());
+  http::Request request{.method = "CONNECT",
+                        .scheme = "https",
+                        .authority = leg.place.address.to_text(),
+                        .path = std::string(kBindPath),
+                        .protocol = std::string(kBindProtocol)};
+  request.fields.add("proxy-authorization", "Bearer " + std::string(pass_->token.reveal()), true);
+  const auto stream = endpoint_.open_request(*leg.connection, request, false);
+  if (!stream) return lose(leg, "the relay takes no request", now);
+  if (leg.renewing) endpoint_.reset(*leg.renewing, kRequestCancelled);
+  leg.renewing = *stream;
+  if (leg.state != Leg::State::bound) {
+    leg.state = Leg::State::binding;
+    leg.deadline = now.instant + limits_.attempt_timeout;
+  }
+}
+
+void RelayBindings::lose(Leg& leg, std::string reason, const Now& now) {
+  if (leg.connection) endpoint_.close(*leg.connection, kNoError, "starting anew", now.instant);
+  leg.connection.reset();
+  leg.binding.reset();
+  leg.renewing.reset();
+  leg.state = Leg::State::waiting;
+  const Duration wait = leg.backoff.next();
+  leg.deadline = now.instant + wait;
+  events_.emplace_back(
+      RelayUnbound{.relay = leg.place.id, .reason = std::move(reason), .wait = wait});
+}
+
+bool RelayBindings::handle(const quic::Event& event, const Now& now) {
+  if (const auto* ready = std::get_if<quic::ConnectionReady>(&event)) {
+    Leg* leg = find(ready->connection);
+    if (leg != nullptr && leg->state == Leg::State::connecting) bind(*leg, now);
+    return leg != nullptr;
+  }
+  if (const auto* closed = std::get_if<quic::ConnectionClosed>(&event)) {
+    Leg* leg = find(closed->connection);
+    if (leg == nullptr) return false;
+    leg->connection.reset();
+    if (closed->reason != quic::CloseReason::local) {
+      leg->last_failure = std::string(quic::to_text(closed->reason));
+      if (!closed->text.empty()) leg->last_failure += " (" + closed->text + ")";
+    }
+    if (leg->state == Leg::State::connecting) {
+      connect_next(*leg, now);
+    } else {
+      lose(*leg, leg->last_failure, now);
+    }
+    return true;
+  }
+  if (const auto* response = std::get_if<quic::ResponseReceived>(&event)) {
+    Leg* leg = find(response->stream.connection);
+    if (leg != nullptr) take_response(*leg, *response, now);
+    return leg != nullptr;
+  }
+  if (const auto* readable = std::get_if<quic::StreamReadable>(&event)) {
+    Leg* leg = find(readable->stream.connection);
+    if (leg == nullptr) return false;
+    const quic::Readable bytes = endpoint_.readable(readable->stream);
+    const bool is_end = bytes.is_end;
+    endpoint_.consume(readable->stream, bytes.bytes.size());  // A relay has nothing to say yet.
+    if (is_end) take_stream_end(*leg, readable->stream, now);
+    return true;
+  }
+  if (const auto* reset = std::get_if<quic::StreamReset>(&event)) {
+    Leg* leg = find(reset->stream.connection);
+    if (leg != nullptr) take_stream_end(*leg, reset->stream, now);
+    return leg != nullptr;
+  }
+  if (const auto* closed = std::get_if<quic::StreamClosed>(&event)) {
+    Leg* leg = find(closed->stream.connection);
+    if (leg != nullptr) take_stream_end(*leg, closed->stream, now);
+    return leg != nullptr;
+  }
+  return false;
+}
+
+void RelayBindings::take_response(Leg& leg, const quic::ResponseReceived& received,
+                                  const Now& now) {
+  if (received.stream != leg.renewing) return;
+  if (received.response.status != 200 || received.is_end) {
+    const auto why = received.response.fields.find("proxy-status");
+    return lose(leg, "the relay refused the binding" + (why ? ": " + std::string(*why) : ""), now);
+  }
+  if (leg.binding) endpoint_.finish(*leg.binding);
+  leg.binding = leg.renewing;
+  leg.renewing.reset();
+  leg.deadline.reset();
+  if (leg.state == Leg::State::bound) return;
+  leg.state = Leg::State::bound;
+  leg.backoff.reset();
+  std::optional<SocketAddress> observed;
+  if (const auto text = received.response.fields.find(kObservedAddressField)) {
+    observed = SocketAddress::parse(*text);
+  }
+  events_.emplace_back(
+      RelayBound{.relay = leg.place.id, .remote = leg.remote, .observed = observed});
+}
+
+// The end of a replaced binding is what we asked for; the end of the current one is a loss.
+void RelayBindings::take_stream_end(Leg& leg, const quic::StreamKey& stream, const Now& now) {
+  if (stream == leg.binding || stream == leg.renewing) {
+    lose(leg, "the relay ended the binding", now);
+  }
+}
+
+void RelayBindings::handle_timeout(const Now& now) {
+  for (Leg& leg : legs_) {
+    if (!leg.deadline || now.instant < *leg.deadline) continue;
+    leg.deadline.reset();
+    switch (leg.state) {
+      case Leg::State::waiting:
+        look_up(leg, now);
+        break;
+      case Leg::State::looking_up:
+        lose(leg, "looking up its name took too long", now);
+        break;
+      case Leg::State::connecting:
+        leg.last_failure = "no answer";
+        // ConnectionClosed follows and tries the next address.
+        if (leg.connection) endpoint_.close(*leg.connection, kNoError, "no answer", now.instant);
+        break;
+      case Leg::State::binding:
+        lose(leg, "the relay did not answer the binding", now);
+        break;
+      case Leg::State::bound:
+        break;
+    }
+  }
+}
+
+std::optional<RelayEvent> RelayBindings::poll_event() {
+  if (events_.empty()) return std::nullopt;
+  RelayEvent event = std::move(events_.front());
+  events_.pop_front();
+  return event;
+}
+
+std::optional<Instant> RelayBindings::next_deadline() const {
+  std::optional<Instant> earliest;
+  for (const Leg& leg : legs_) earliest = earlier_of(earliest, leg.deadline);
+  return earliest;
+}
+
+std::optional<SocketAddress> RelayBindings::bound_at(const RelayId& relay) const {
+  for (const Leg& leg : legs_) {
+    if (leg.place.id == relay && leg.state == Leg::State::bound) return leg.remote;
+  }
+  return std::nullopt;
+}
+
+std::vector<RelayId> RelayBindings::bound_relays() const {
+  std::vector<RelayId> relays;
+  for (const Leg& leg : legs_) {
+    if (leg.state == Leg::State::bound) relays.push_back(leg.place.id);
+  }
+  return relays;
+}
+
+std::optional<Duration> RelayBindings::round_trip(const RelayId& relay) const {
+  for (const Leg& leg : legs_) {
+    if (leg.place.id != relay || !leg.connection) continue;
+    if (const auto statistics = endpoint_.statistics(*leg.connection)) {
+      return statistics->rtt_smoothed;
+    }
+  }
+  return std::nullopt;
+}
+
+RelayBindings::Leg* RelayBindings::find(const RelayId& relay) {
+  const auto found =
+      std::ranges::find_if(legs_, [&](const Leg& leg) { return leg.place.id == relay; });
+  return found == legs_.end() ? nullptr : &*found;
+}
+
+RelayBindings::Leg* RelayBindings::find(quic::ConnectionKey connection) {
+  const auto found =
+      std::ranges::find_if(legs_, [&](const Leg& leg) { return leg.connection == connection; });
+  return found == legs_.end() ? nullptr : &*found;
+}
+
+}  // namespace zt::node

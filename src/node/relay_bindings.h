@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// node/relay_bindings.h: keeps a node bound at its relays, so that packets for its route reach it.
+//
+// Theory of operation
+//   For each relay of the latest list there is one leg: look its name up, connect with the pin of
+//   its certificate, bind the route by an extended CONNECT that carries the relay token, stay.
+//   While the request stream is open the relay forwards what is addressed to the route. A new token
+//   is presented on a second stream of the same connection, after which the first one is finished:
+//   there is no instant without a binding. A leg that breaks waits by Backoff and tries again for
+//   ever.
+//
+// Limits   legs_max relays are used at once, in the order of the list; the rest are spare.
+// Threats  A relay that lies about forwarding can only drop: what it forwards is sealed end to end.
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "node/backoff.h"
+#include "node/watch_message.h"
+#include "quic/endpoint.h"
+#include "zt/base/host.h"
+#include "zt/base/ids.h"
+#include "zt/base/random.h"
+#include "zt/base/time.h"
+
+namespace zt::node {
+
+// What binding a route looks like on the wire; node::RelayNode is the other side.
+inline constexpr std::string_view kBindProtocol = "zt-bind";
+inline constexpr std::string_view kBindPath = "/.well-known/zt/bind";
+inline constexpr std::string_view kObservedAddressField = "zt-observed-address";
+
+struct RelayLookupWanted {  // Resolve `name` and call lookup_done(relay, …).
+  RelayId relay;
+  DnsName name;
+};
+struct RelayBound {  // Packets sent to `remote` with a route's prefix are forwarded; ours arrive.
+  RelayId relay;
+  SocketAddress remote;
+  std::optional<SocketAddress> observed;  // Our address as the relay sees it.
+};
+struct RelayUnbound {
+  RelayId relay;
+  std::string reason;
+  Duration wait{};  // Until the next try.
+};
+using RelayEvent = std::variant<RelayLookupWanted, RelayBound, RelayUnbound>;
+
+class RelayBindings {
+ public:
+  struct Limits {
+    std::size_t legs_max = 4;
+    Duration attempt_timeout = std::chrono::seconds(4);
+    Backoff::Limits backoff;
+  };
+
+  // `endpoint` and `random` outlive the object.
+  RelayBindings(const Limits& limits, quic::Endpoint& endpoint, Random& random);
+  RelayBindings(const RelayBindings&) = delete;
+  RelayBindings& operator=(const RelayBindings&) = delete;
+  ~RelayBindings();
+
+  // set_relays replaces the list: legs to relays that are gone or changed are closed.
+  void set_relays(const std::vector<RelayPlace>& relays, const Now& now);
+  // set_pass replaces the token; live legs present it at once. Nothing binds before the first pass.
+  void set_pass(RelayPass pass, const Now& now);
+
+  // lookup_done answers RelayLookupWanted; no addresses means that the lookup failed.
+  void lookup_done(const RelayId& relay, const std::vector<IpAddress>& addresses, const Now& now);
+  // handle takes an event of the endpoint and returns whether nobody else needs it.
+  bool handle(const quic::Event& event, const Now& now);
+  void handle_timeout(const Now& now);
+  [[nodiscard]] std::optional<RelayEvent> poll_event();
+  [[nodiscard]] std::optional<Instant> next_deadline() const;
+
+  // bound_at returns where a relay that we are bound at is reached.
+  [[nodiscard]] std::optional<SocketAddress> bound_at(const RelayId& relay) const;
+  // bound_relays lists them in the order of the controller's list.
+  [[nodiscard]] std::vector<RelayId> bound_relays() const;
+  // round_trip returns the smoothed round trip to a bound relay.
+  [[nodiscard]] std::optional<Duration> round_trip(const RelayId& relay) const;
+
+ private:
+  struct Leg;
+
+  void look_up(Leg& leg, const Now& now);
+  void connect_next(Leg& leg, const Now& now);
+  void bind(Leg& leg, const Now& now);
+  void lose(Leg& leg, std::string reason, const Now& now);
+  void take_response(Leg& leg, const quic::ResponseReceived& received, const Now& now);
+  void take_stream_end(Leg& leg, const quic::StreamKey& stream, const Now& now);
+  Leg* find(const RelayId& relay);
+  Leg* find(quic::ConnectionKey connection);
+
+  Limits limits_;
+  quic::Endpoint& endpoint_;
+  Random& random_;
+  std::vector<Leg> legs_;  // In the order of the controller's list.
+  std::optional<RelayPass> pass_;
+  std::deque<RelayEvent> events_;
+};
+
+}  // namespace zt::node

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/watch_message.h"
+
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "zt/base/rfc3339.h"
+
+namespace zt::node {
+
+namespace {
+
+using nlohmann::json;
+using Error = std::unexpected<WatchError>;
+
+// text_of returns a string member, or nothing if it is absent or something else.
+std::optional<std::string> text_of(const json& object, const char* name) {
+  const auto found = object.find(name);
+  if (found == object.end() || !found->is_string()) return std::nullopt;
+  return found->get<std::string>();
+}
+
+std::string text_or_empty(const json& object, const char* name) {
+  return text_of(object, name).value_or(std::string());
+}
+
+std::optional<std::uint64_t> revision_of(const json& object) {
+  const auto found = object.find("revision");
+  if (found == object.end() || !found->is_number_unsigned()) return std::nullopt;
+  return found->get<std::uint64_t>();
+}
+
+// keys_of returns the "jwks" member as text; it must be an object.
+std::optional<std::string> keys_of(const json& object) {
+  const auto found = object.find("jwks");
+  if (found == object.end() || !found->is_object()) return std::nullopt;
+  return found->dump();
+}
+
+std::optional<RelayPlace> parse_relay(const json& object) {
+  if (!object.is_object()) return std::nullopt;
+  const auto id = parse_id_as<RelayIdTag>(text_or_empty(object, "id"));
+  const auto address = Authority::parse(text_or_empty(object, "address"));
+  const auto certificate = Digest::parse(text_or_empty(object, "certificate"));
+  if (!id || !address || !certificate) return std::nullopt;
+  return RelayPlace{.id = *id,
+                    .name = text_or_empty(object, "name"),
+                    .region = text_or_empty(object, "region"),
+                    .address = *address,
+                    .certificate = *certificate};
+}
+
+std::expected<std::vector<RelayPlace>, WatchError> parse_relays(const json& message) {
+  const auto list = message.find("relays");
+  if (list == message.end() || !list->is_array()) return Error(WatchError::malformed);
+  if (list->size() > kWatchRelaysMax) return Error(WatchError::too_many);
+  std::vector<RelayPlace> relays;
+  for (const json& entry : *list) {
+    auto relay = parse_relay(entry);
+    if (!relay) return Error(WatchError::malformed);
+    relays.push_back(std::move(*relay));
+  }
+  return relays;
+}
+
+std::expected<RelayPass, WatchError> parse_pass(const json& message) {
+  const auto token = text_of(message, "relay_token");
+  const auto route = RouteId::parse(text_or_empty(message, "route"));
+  const auto expires_at = parse_rfc3339(text_or_empty(message, "relay_token_expires"));
+  if (!token || token->empty() || !route || !expires_at) return Error(WatchError::malformed);
+  return RelayPass{.route = *route, .token = Secret(*token), .expires_at = *expires_at};
+}
+
+std::expected<std::vector<TenantKeys>, WatchError> parse_tenants(const json& message) {
+  std::vector<TenantKeys> tenants;
+  const auto list = message.find("tenants");
+  if (list == message.end()) return tenants;
+  if (!list->is_array()) return Error(WatchError::malformed);
+  if (list->size() > kWatchTenantsMax) return Error(WatchError::too_many);
+  for (const json& entry : *list) {
+    if (!entry.is_object()) return Error(WatchError::malformed);
+    const auto tenant = parse_id_as<TenantIdTag>(text_or_empty(entry, "tenant"));
+    auto jwks = keys_of(entry);
+    if (!tenant || !jwks) return Error(WatchError::malformed);
+    tenants.push_back({.tenant = *tenant, .jwks = std::move(*jwks)});
+  }
+  return tenants;
+}
+
+std::expected<std::vector<GrantId>, WatchError> parse_grants(const json& message,
+                                                             const char* name) {
+  std::vector<GrantId> grants;
+  const auto list = message.find(name);
+  if (list == message.end()) return grants;
+  if (!list->is_array()) return Error(WatchError::malformed);
+  if (list->size() > kWatchGrantsMax) return Error(WatchError::too_many);
+  for (const json& entry : *list) {
+    if (!entry.is_string()) return Error(WatchError::malformed);
+    const auto grant = parse_id_as<GrantIdTag>(entry.get_ref<const std::string&>());
+    if (!grant) return Error(WatchError::malformed);
+    grants.push_back(*grant);
+  }
+  return grants;
+}
+
+std::expected<WatchMessage, WatchError> parse_snapshot(const json& message) {
+  WatchSnapshot snapshot;
+  const auto revision = revision_of(message);
+  if (!revision) return Error(WatchError::malformed);
+  snapshot.revision = *revision;
+  snapshot.config = text_or_empty(message, "config");
+  snapshot.jwks = keys_of(message).value_or(std::string());
+  if (message.contains("relays")) {
+    auto relays = parse_relays(message);
+    if (!relays) return Error(relays.error());
+    snapshot.relays = std::move(*relays);
+  }
+  if (message.contains("relay_token")) {
+    auto pass = parse_pass(message);
+    if (!pass) return Error(pass.error());
+    snapshot.pass = std::move(*pass);
+  }
+  auto tenants = parse_tenants(message);
+  if (!tenants) return Error(tenants.error());
+  snapshot.tenants = std::move(*tenants);
+  auto revoked = parse_grants(message, "revoked");
+  if (!revoked) return Error(revoked.error());
+  snapshot.revoked = std::move(*revoked);
+  return snapshot;
+}
+
+std::expected<WatchMessage, WatchError> parse_delta(const json& message) {
+  const auto revision = revision_of(message);
+  auto config = text_of(message, "config");
+  if (!revision || !config) return Error(WatchError::malformed);
+  return WatchDelta{.revision = *revision, .config = std::move(*config)};
+}
+
+std::expected<WatchMessage, WatchError> parse_keys(const json& message) {
+  auto tenants = parse_tenants(message);
+  if (!tenants) return Error(tenants.error());
+  auto jwks = keys_of(message);
+  if (!jwks && tenants->empty()) return Error(WatchError::malformed);
+  return WatchKeys{.jwks = jwks.value_or(std::string()), .tenants = std::move(*tenants)};
+}
+
+std::expected<WatchMessage, WatchError> parse_revoke(const json& message) {
+  if (!message.contains("grants")) return Error(WatchError::malformed);
+  auto grants = parse_grants(message, "grants");
+  if (!grants) return Error(grants.error());
+  return WatchRevoke{.grants = std::move(*grants), .reason = text_or_empty(message, "reason")};
+}
+
+}  // namespace
+
+std::expected<WatchMessage, WatchError> parse_watch_message(std::string_view line) {
+  const json message = json::parse(line, nullptr, false);
+  if (!message.is_object()) return Error(WatchError::malformed);
+  const auto type = text_of(message, "type");
+  if (!type) return Error(WatchError::malformed);
+  if (*type == "snapshot") return parse_snapshot(message);
+  if (*type == "delta") return parse_delta(message);
+  if (*type == "jwks") return parse_keys(message);
+  if (*type == "revoke") return parse_revoke(message);
+  if (*type == "ping") return WatchPing{};
+  if (*type == "relays") {
+    auto relays = parse_relays(message);
+    if (!relays) return Error(relays.error());
+    return WatchRelays{.relays = std::move(*relays)};
+  }
+  if (*type == "relay_token") {
+    auto pass = parse_pass(message);
+    if (!pass) return Error(pass.error());
+    return WatchPass{.pass = std::move(*pass)};
+  }
+  return WatchUnknown{.type = *type};
+}
+
+}  // namespace zt::node
