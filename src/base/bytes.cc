@@ -104,7 +104,9 @@ std::expected<Bytes, TextError> from_hex(std::string_view text) {
   return bytes;
 }
 
-std::string to_base64url(BytesView bytes) { return encode_base64(bytes, kBase64Url); }
+std::string to_base64url(BytesView bytes) {
+  return encode_base64(bytes, kBase64Url);
+}
 
 std::expected<Bytes, TextError> from_base64url(std::string_view text) {
   return decode_base64(text, kBase64UrlTable);

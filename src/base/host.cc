@@ -14,7 +14,9 @@ char lower(char character) {
   return is_upper ? static_cast<char>(character - 'A' + 'a') : character;
 }
 
-bool is_digit(char character) { return character >= '0' && character <= '9'; }
+bool is_digit(char character) {
+  return character >= '0' && character <= '9';
+}
 
 bool is_hex_digit(char character) {
   return is_digit(character) || (character >= 'a' && character <= 'f');
@@ -96,8 +98,8 @@ bool matches_wildcard(std::string_view pattern, std::string_view name) {
   constexpr std::size_t kNone = std::string_view::npos;
   std::size_t in_pattern = 0;
   std::size_t in_name = 0;
-  // The last `*` seen, and how much of the name was consumed before it. A later `*` makes earlier ones
-  // irrelevant, therefore one place to go back to is enough.
+  // The last `*` seen, and how much of the name was consumed before it. A later `*` makes earlier
+  // ones irrelevant, therefore one place to go back to is enough.
   std::size_t star = kNone;
   std::size_t resume = 0;
   while (in_name < name.size()) {
@@ -105,8 +107,8 @@ bool matches_wildcard(std::string_view pattern, std::string_view name) {
     if (has_more && pattern[in_pattern] == '*') {
       star = in_pattern++;
       resume = in_name;
-    } else if (has_more && (pattern[in_pattern] == '?' ||
-                            lower(pattern[in_pattern]) == lower(name[in_name]))) {
+    } else if (has_more &&
+               (pattern[in_pattern] == '?' || lower(pattern[in_pattern]) == lower(name[in_name]))) {
       ++in_pattern;
       ++in_name;
     } else if (star != kNone) {

@@ -100,8 +100,8 @@ std::optional<Groups> parse_v6(std::string_view text) {
 Groups groups_of(const IpAddress& address) {
   Groups groups{};
   for (std::size_t i = 0; i < groups.size(); ++i) {
-    groups[i] = static_cast<std::uint16_t>((address.octets()[2 * i] * 256U) +
-                                           address.octets()[2 * i + 1]);
+    groups[i] =
+        static_cast<std::uint16_t>((address.octets()[2 * i] * 256U) + address.octets()[2 * i + 1]);
   }
   return groups;
 }
@@ -159,8 +159,8 @@ IpAddress v4_within(const IpAddress& address, std::array<std::size_t, 4> places)
   return IpAddress::v4(octets);
 }
 
-// v4_within_local_nat64 reads 64:ff9b:1::/48, whose prefix length only its network knows. The suffix
-// after the IPv4 address is zero in every form (RFC 6052 section 2.2).
+// v4_within_local_nat64 reads 64:ff9b:1::/48, whose prefix length only its network knows. The
+// suffix after the IPv4 address is zero in every form (RFC 6052 section 2.2).
 IpAddress v4_within_local_nat64(const IpAddress& address) {
   const auto& octets = address.octets();
   const auto last = std::find_if(octets.rbegin(), octets.rend(), [](auto o) { return o != 0; });
@@ -207,9 +207,8 @@ AddressKind kind_of_v6(const IpAddress& address) {
   }
   if (octets[0] == 0xff) return AddressKind::multicast;
   if (octets[0] == 0xfe && (octets[1] & 0xc0U) == 0x80) return AddressKind::link_local;
-  const bool is_documentation =
-      begins_with(address, {0x20, 0x01, 0x0d, 0xb8}) ||
-      (begins_with(address, {0x3f, 0xff}) && (octets[2] & 0xf0U) == 0);
+  const bool is_documentation = begins_with(address, {0x20, 0x01, 0x0d, 0xb8}) ||
+                                (begins_with(address, {0x3f, 0xff}) && (octets[2] & 0xf0U) == 0);
   const bool is_discarded = begins_with(address, {0x01, 0, 0, 0, 0, 0, 0, 0});
   return is_documentation || is_discarded ? AddressKind::reserved : AddressKind::global;
 }
@@ -283,14 +282,22 @@ AddressKind kind_of(const IpAddress& address) {
 
 std::string_view to_text(AddressKind kind) {
   switch (kind) {
-    case AddressKind::global: return "global";
-    case AddressKind::unspecified: return "unspecified";
-    case AddressKind::loopback: return "loopback";
-    case AddressKind::link_local: return "link-local";
-    case AddressKind::metadata: return "metadata";
-    case AddressKind::multicast: return "multicast";
-    case AddressKind::broadcast: return "broadcast";
-    case AddressKind::reserved: return "reserved";
+    case AddressKind::global:
+      return "global";
+    case AddressKind::unspecified:
+      return "unspecified";
+    case AddressKind::loopback:
+      return "loopback";
+    case AddressKind::link_local:
+      return "link-local";
+    case AddressKind::metadata:
+      return "metadata";
+    case AddressKind::multicast:
+      return "multicast";
+    case AddressKind::broadcast:
+      return "broadcast";
+    case AddressKind::reserved:
+      return "reserved";
   }
   return "unknown";
 }
@@ -319,7 +326,9 @@ bool IpPrefix::contains(const IpAddress& candidate) const {
   return ours[whole_octets] >> shift == theirs[whole_octets] >> shift;
 }
 
-std::string IpPrefix::to_text() const { return address.to_text() + "/" + std::to_string(length); }
+std::string IpPrefix::to_text() const {
+  return address.to_text() + "/" + std::to_string(length);
+}
 
 std::optional<SocketAddress> SocketAddress::parse(std::string_view text) {
   const std::size_t colon = text.rfind(':');

@@ -9,6 +9,7 @@ namespace zt {
 
 }  // namespace zt
 
-// ZT_ASSERT stays on in release builds: a door that opens wrongly is worse than one that stays shut.
+// ZT_ASSERT stays on in release builds: a door that opens wrongly is worse than one that stays
+// shut.
 #define ZT_ASSERT(condition) \
   ((condition) ? static_cast<void>(0) : ::zt::fail_assert(#condition, __FILE__, __LINE__))

@@ -38,8 +38,8 @@ enum class TextError : unsigned char {
 // to_base64url writes the unpadded URL-safe alphabet (RFC 4648 section 5, RFC 7515 appendix C).
 [[nodiscard]] std::string to_base64url(BytesView bytes);
 
-// from_base64url accepts the unpadded URL-safe alphabet only, and only the canonical text of a value
-// (unused bits zero), so that one value has one spelling. It fails with `malformed`.
+// from_base64url accepts the unpadded URL-safe alphabet only, and only the canonical text of a
+// value (unused bits zero), so that one value has one spelling. It fails with `malformed`.
 [[nodiscard]] std::expected<Bytes, TextError> from_base64url(std::string_view text);
 
 // to_base64 and from_base64 are the padded alphabet of RFC 4648 section 4 (PEM, HTTP basic), with

@@ -6,9 +6,9 @@
 //   Names are checked at the border and kept in one spelling: lower case, no trailing dot, letters,
 //   digits, hyphens and underscores (LDH of RFC 952/1123, plus the underscore that real networks
 //   use), labels of 1 to 63 characters that neither begin nor end with a hyphen, 253 in all. A name
-//   whose last label is all digits or a hexadecimal number ("0x7f") is refused: resolvers would read
-//   it as an IPv4 address. A name that has no such spelling cannot become a command-line option, a
-//   line of a configuration file, or markup.
+//   whose last label is all digits or a hexadecimal number ("0x7f") is refused: resolvers would
+//   read it as an IPv4 address. A name that has no such spelling cannot become a command-line
+//   option, a line of a configuration file, or markup.
 
 #include <compare>
 #include <cstdint>

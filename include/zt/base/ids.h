@@ -55,11 +55,11 @@ ZT_DEFINE_ID(NetworkId, "net");
 ZT_DEFINE_ID(ConnectorId, "con");
 ZT_DEFINE_ID(RelayId, "rly");
 ZT_DEFINE_ID(ResourceId, "res");
-ZT_DEFINE_ID(RuleId, "rul");       // An access rule.
-ZT_DEFINE_ID(GrantId, "gra");      // A grant's `jti`.
-ZT_DEFINE_ID(DecisionId, "dec");   // One answer of the policy engine, as recorded.
-ZT_DEFINE_ID(FlowId, "flo");       // One TCP or UDP flow, as recorded by both ends.
-ZT_DEFINE_ID(TokenId, "tok");      // An enrolment token.
+ZT_DEFINE_ID(RuleId, "rul");      // An access rule.
+ZT_DEFINE_ID(GrantId, "gra");     // A grant's `jti`.
+ZT_DEFINE_ID(DecisionId, "dec");  // One answer of the policy engine, as recorded.
+ZT_DEFINE_ID(FlowId, "flo");      // One TCP or UDP flow, as recorded by both ends.
+ZT_DEFINE_ID(TokenId, "tok");     // An enrolment token.
 
 #undef ZT_DEFINE_ID
 
@@ -108,8 +108,8 @@ struct Fixed {
 
 struct RouteIdTag;
 struct DigestTag;
-using RouteId = Fixed<RouteIdTag, 8>;   // The first bytes of every connection ID of a node session.
-using Digest = Fixed<DigestTag, 32>;    // SHA-256.
+using RouteId = Fixed<RouteIdTag, 8>;  // The first bytes of every connection ID of a node session.
+using Digest = Fixed<DigestTag, 32>;   // SHA-256.
 
 }  // namespace zt
 

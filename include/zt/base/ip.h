@@ -4,8 +4,8 @@
 //
 // Theory of operation
 //   An IpAddress is 16 bytes; IPv4 is kept as IPv4, never as a mapped IPv6 address. `unwrapped`
-//   undoes every way in which IPv6 can disguise an IPv4 address, so that a rule about 127.0.0.1 also
-//   catches ::ffff:127.0.0.1, ::127.0.0.1, 64:ff9b::7f00:1, 2002:7f00:1:: and their kin.
+//   undoes every way in which IPv6 can disguise an IPv4 address, so that a rule about 127.0.0.1
+//   also catches ::ffff:127.0.0.1, ::127.0.0.1, 64:ff9b::7f00:1, 2002:7f00:1:: and their kin.
 
 #include <array>
 #include <compare>
@@ -34,9 +34,9 @@ class IpAddress {
     return address;
   }
 
-  // parse accepts dotted-quad IPv4 (four decimal numbers without leading zeros) and the text forms of
-  // RFC 4291 section 2.2. Zones ("%eth0"), prefixes, and other spellings of IPv4 (octal, hexadecimal,
-  // fewer parts) are refused.
+  // parse accepts dotted-quad IPv4 (four decimal numbers without leading zeros) and the text forms
+  // of RFC 4291 section 2.2. Zones ("%eth0"), prefixes, and other spellings of IPv4 (octal,
+  // hexadecimal, fewer parts) are refused.
   [[nodiscard]] static std::optional<IpAddress> parse(std::string_view text);
 
   // to_text writes dotted quad, or the canonical form of RFC 5952 (mapped addresses in the mixed
@@ -58,7 +58,8 @@ class IpAddress {
   std::array<std::uint8_t, 16> octets_{};
 };
 
-// unwrapped returns the IPv4 address that an IPv6 address carries: mapped (::ffff:0:0/96), compatible
+// unwrapped returns the IPv4 address that an IPv6 address carries: mapped (::ffff:0:0/96),
+// compatible
 // (::/96 but not :: and ::1), translated (::ffff:0:0:0/96), NAT64 (64:ff9b::/96), local NAT64
 // (64:ff9b:1::/48, read by the longest zero suffix as the /48, /56, /64 or /96 form of RFC 6052
 // section 2.2), 6to4 (2002::/16), Teredo's client (2001::/32), ISATAP (…:0:5efe:a.b.c.d,
@@ -82,8 +83,8 @@ enum class AddressKind : std::uint8_t {
                 // 192.0.2.0/24, 198.51.100.0/24, 203.0.113.0/24, 2001:db8::/32, 3fff::/20
 };
 
-// kind_of looks at the address as it is and, if that is `global`, at the unwrapped address: neither a
-// disguise nor a link-local address that carries a global one gets through.
+// kind_of looks at the address as it is and, if that is `global`, at the unwrapped address: neither
+// a disguise nor a link-local address that carries a global one gets through.
 [[nodiscard]] AddressKind kind_of(const IpAddress& address);
 [[nodiscard]] std::string_view to_text(AddressKind kind);
 

@@ -22,11 +22,13 @@ class Random {
   // next returns 64 unpredictable bits.
   [[nodiscard]] std::uint64_t next();
 
-  // below returns a value in [0, bound). `bound` must be above zero. The bias is under bound / 2^64.
+  // below returns a value in [0, bound). `bound` must be above zero. The bias is under bound /
+  // 2^64.
   [[nodiscard]] std::uint64_t below(std::uint64_t bound);
 };
 
-// SeededRandom repeats itself: the same seed gives the same values on every machine. Never for keys.
+// SeededRandom repeats itself: the same seed gives the same values on every machine. Never for
+// keys.
 class SeededRandom final : public Random {
  public:
   explicit SeededRandom(std::uint64_t seed) : state_(seed) {}

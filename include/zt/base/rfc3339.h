@@ -10,8 +10,8 @@
 
 namespace zt {
 
-// to_rfc3339 writes milliseconds only when they are not zero. A time outside the years 0000 to 9999 is
-// written as the nearest one inside.
+// to_rfc3339 writes milliseconds only when they are not zero. A time outside the years 0000 to 9999
+// is written as the nearest one inside.
 [[nodiscard]] std::string to_rfc3339(UnixTime time);
 
 // parse_rfc3339 accepts a date-time of RFC 3339 section 5.6 with any offset; fractions beyond
@@ -19,8 +19,8 @@ namespace zt {
 // outside the years 0000 to 9999 in UTC is refused.
 [[nodiscard]] std::optional<UnixTime> parse_rfc3339(std::string_view text);
 
-// parse_duration accepts "90s", "15m", "12h", "30d", "250ms": at most twelve digits and one unit, above
-// zero, at most ten years (3650 days).
+// parse_duration accepts "90s", "15m", "12h", "30d", "250ms": at most twelve digits and one unit,
+// above zero, at most ten years (3650 days).
 [[nodiscard]] std::optional<Duration> parse_duration(std::string_view text);
 
 }  // namespace zt

@@ -3,8 +3,8 @@
 // base/secret.h: bytes that must not reach a log, a copy, or memory that is handed back.
 //
 // Theory of operation
-//   A Secret cannot be copied, formatted or compared with ==. It wipes its memory when it dies or is
-//   moved from. Whoever needs the value says reveal(), a word that a reviewer can search for.
+//   A Secret cannot be copied, formatted or compared with ==. It wipes its memory when it dies or
+//   is moved from. Whoever needs the value says reveal(), a word that a reviewer can search for.
 
 #include <cstddef>
 #include <string>
@@ -56,7 +56,8 @@ class Secret {
   }
 
  private:
-  // A vector and no string: short strings live inside the object and would stay in a moved-from one.
+  // A vector and no string: short strings live inside the object and would stay in a moved-from
+  // one.
   std::vector<char> value_;
 };
 

@@ -4,8 +4,9 @@
 //
 // Theory of operation
 //   Deadlines inside a process are an `Instant` of a monotonic clock. Promises between machines (a
-//   grant's `exp`, a certificate's `notAfter`) are a `UnixTime`. Both clocks have no now(): a core is
-//   told the time as one `Now`, and asking does not compile. Only src/io reads the machine's clocks.
+//   grant's `exp`, a certificate's `notAfter`) are a `UnixTime`. Both clocks have no now(): a core
+//   is told the time as one `Now`, and asking does not compile. Only src/io reads the machine's
+//   clocks.
 
 #include <chrono>
 #include <compare>

@@ -34,9 +34,10 @@ TEST_CASE("a name has one spelling") {
 
 TEST_CASE("a name with other characters, empty labels or a number at its end is refused") {
   for (const std::string_view text :
-       {"", ".", "..", ".a", "a..b", "a.b..", "-a.test", "a-.test", "a.-", "-", "a b", "a\n", "a/b",
-        "a:1", "a@b", "*.a", "a%00", "bücher.test", "a\\b", "$(a)", "127.1", "1", "1.2.3.4", "0x7f",
-        "0x7f.1", "a.0x7F", "a.0x", "1.2.3.256", "a.007", "a;b", "a'b"}) {
+       {"",       ".",           "..",   ".a",        "a..b",  "a.b..", "-a.test", "a-.test",
+        "a.-",    "-",           "a b",  "a\n",       "a/b",   "a:1",   "a@b",     "*.a",
+        "a%00",   "bücher.test", "a\\b", "$(a)",      "127.1", "1",     "1.2.3.4", "0x7f",
+        "0x7f.1", "a.0x7F",      "a.0x", "1.2.3.256", "a.007", "a;b",   "a'b"}) {
     CAPTURE(text);
     CHECK_FALSE(DnsName::parse(text).has_value());
   }
@@ -63,8 +64,8 @@ TEST_CASE("a host is an address when it can be one") {
   CHECK(std::holds_alternative<DnsName>(parse_host("localhost").value()));
   CHECK(to_text(parse_host("[FD00::1]").value()) == "fd00::1");
   CHECK(to_text(parse_host("DB.test.").value()) == "db.test");
-  for (const std::string_view text : {"", "[]", "[10.0.0.1]", "[db]", "[::1", "::1]", "10.0.0.1.", "1.2.3",
-                                      "::1%lo", "a b", "[::1%lo]"}) {
+  for (const std::string_view text : {"", "[]", "[10.0.0.1]", "[db]", "[::1", "::1]", "10.0.0.1.",
+                                      "1.2.3", "::1%lo", "a b", "[::1%lo]"}) {
     CAPTURE(text);
     CHECK_FALSE(parse_host(text).has_value());
   }
@@ -81,9 +82,11 @@ TEST_CASE("an authority is a host and a port, never a user", "[rfc9110-9.3.6]") 
     CHECK(Authority::parse(text)->to_text() == canonical);
   }
   for (const std::string_view text :
-       {"", ":", "db", "db:", "db:0", "db:65536", "db:http", ":80", "user@db:80", "db:80/", "db:80:80",
-        "fd00::1:80", "fd00::1", "[fd00::1]", "[10.0.0.1]:80", "[db]:80", "db :80", "db: 80",
-        "http://db:80", "[::1]:80]:80", "[:80"}) {
+       {"",         ":",          "db",      "db:",          "db:0",
+        "db:65536", "db:http",    ":80",     "user@db:80",   "db:80/",
+        "db:80:80", "fd00::1:80", "fd00::1", "[fd00::1]",    "[10.0.0.1]:80",
+        "[db]:80",  "db :80",     "db: 80",  "http://db:80", "[::1]:80]:80",
+        "[:80"}) {
     CAPTURE(text);
     CHECK_FALSE(Authority::parse(text).has_value());
   }
@@ -94,30 +97,29 @@ TEST_CASE("wildcards: a star is any characters, a question mark one") {
     std::string_view pattern, name;
     bool matches;
   };
-  for (const Row& row : std::vector<Row>{
-           {"*.x.test", "a.x.test", true},
-           {"*.x.test", "a.b.x.test", true},
-           {"*.x.test", "x.test", false},
-           {"*.x.test", ".x.test", true},
-           {"*.x.test", "a.x.test.evil", false},
-           {"*.x.test", "a-x.test", false},
-           {"*speedtest*", "www.speedtest.net", true},
-           {"*speedtest*", "speedtest", true},
-           {"*speedtest*", "speed.test", false},
-           {"*.*", "a.b", true},
-           {"*.*", "ab", false},
-           {"db?.test", "db1.test", true},
-           {"db?.test", "db.test", false},
-           {"db?.test", "db12.test", false},
-           {"DB?.Test", "db1.tEST", true},
-           {"*", "", true},
-           {"*", "anything", true},
-           {"", "", true},
-           {"", "a", false},
-           {"?", "", false},
-           {"**", "", true},
-           {"a*b*c", "abbbc", true},
-           {"a*b*c", "abbbcd", false}}) {
+  for (const Row& row : std::vector<Row>{{"*.x.test", "a.x.test", true},
+                                         {"*.x.test", "a.b.x.test", true},
+                                         {"*.x.test", "x.test", false},
+                                         {"*.x.test", ".x.test", true},
+                                         {"*.x.test", "a.x.test.evil", false},
+                                         {"*.x.test", "a-x.test", false},
+                                         {"*speedtest*", "www.speedtest.net", true},
+                                         {"*speedtest*", "speedtest", true},
+                                         {"*speedtest*", "speed.test", false},
+                                         {"*.*", "a.b", true},
+                                         {"*.*", "ab", false},
+                                         {"db?.test", "db1.test", true},
+                                         {"db?.test", "db.test", false},
+                                         {"db?.test", "db12.test", false},
+                                         {"DB?.Test", "db1.tEST", true},
+                                         {"*", "", true},
+                                         {"*", "anything", true},
+                                         {"", "", true},
+                                         {"", "a", false},
+                                         {"?", "", false},
+                                         {"**", "", true},
+                                         {"a*b*c", "abbbc", true},
+                                         {"a*b*c", "abbbcd", false}}) {
     CAPTURE(row.pattern, row.name);
     CHECK(matches_wildcard(row.pattern, row.name) == row.matches);
   }

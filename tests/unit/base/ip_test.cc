@@ -26,10 +26,14 @@ TEST_CASE("IPv4 is four decimal numbers and nothing else") {
     CHECK(ip(text).is_v4());
     CHECK(ip(text).to_text() == text);
   }
-  for (const std::string_view text :
-       {"", "1", "1.2.3", "1.2.3.4.5", "1.2.3.256", "01.2.3.4", "1.2.3.04", "0x7f.0.0.1", "127.1",
-        "2130706433", "1.2.3.4 ", " 1.2.3.4", "1..2.3", ".1.2.3", "1.2.3.", "+1.2.3.4", "-1.2.3.4",
-        "1.2.3.4%eth0", "1.2.3.4/32", "1.2.3.1000", "1.2.3.99999999999999999999", "a.b.c.d"}) {
+  for (const std::string_view text : {"",           "1",          "1.2.3",
+                                      "1.2.3.4.5",  "1.2.3.256",  "01.2.3.4",
+                                      "1.2.3.04",   "0x7f.0.0.1", "127.1",
+                                      "2130706433", "1.2.3.4 ",   " 1.2.3.4",
+                                      "1..2.3",     ".1.2.3",     "1.2.3.",
+                                      "+1.2.3.4",   "-1.2.3.4",   "1.2.3.4%eth0",
+                                      "1.2.3.4/32", "1.2.3.1000", "1.2.3.99999999999999999999",
+                                      "a.b.c.d"}) {
     CAPTURE(text);
     CHECK_FALSE(IpAddress::parse(text).has_value());
   }
@@ -64,11 +68,37 @@ TEST_CASE("IPv6 is read in all its spellings and written in one", "[rfc5952-4]")
 }
 
 TEST_CASE("IPv6 refuses what RFC 4291 has no form for", "[rfc4291-2.2]") {
-  for (const std::string_view text :
-       {":", ":::", "1", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "1::2::3", "12345::", "g::", ":1::",
-        "1:", ":1", "1::2:", "1:2:3:4:5:6:7:8::", "::1:2:3:4:5:6:7:8", "1:2:3:4::5:6:7:8", "::1%eth0",
-        "fe80::1%1", "::1/128", "[::1]", "::1.2.3", "::1.2.3.4.5", "::1.2.3.256", "::01.2.3.4",
-        "1.2.3.4::", "::1.2.3.4:1", "1:2:3:4:5:6:7:1.2.3.4", " ::1", "::1 ", "::-1", "::+1", "::0x1"}) {
+  for (const std::string_view text : {":",
+                                      ":::",
+                                      "1",
+                                      "1:2:3:4:5:6:7",
+                                      "1:2:3:4:5:6:7:8:9",
+                                      "1::2::3",
+                                      "12345::",
+                                      "g::",
+                                      ":1::",
+                                      "1:",
+                                      ":1",
+                                      "1::2:",
+                                      "1:2:3:4:5:6:7:8::",
+                                      "::1:2:3:4:5:6:7:8",
+                                      "1:2:3:4::5:6:7:8",
+                                      "::1%eth0",
+                                      "fe80::1%1",
+                                      "::1/128",
+                                      "[::1]",
+                                      "::1.2.3",
+                                      "::1.2.3.4.5",
+                                      "::1.2.3.256",
+                                      "::01.2.3.4",
+                                      "1.2.3.4::",
+                                      "::1.2.3.4:1",
+                                      "1:2:3:4:5:6:7:1.2.3.4",
+                                      " ::1",
+                                      "::1 ",
+                                      "::-1",
+                                      "::+1",
+                                      "::0x1"}) {
     CAPTURE(text);
     CHECK_FALSE(IpAddress::parse(text).has_value());
   }
@@ -135,10 +165,10 @@ TEST_CASE("no disguise of IPv4 stays on") {
       {"::ffff:0:127.0.0.1", "127.0.0.1"},
       {"64:ff9b::7f00:1", "127.0.0.1"},
       {"64:ff9b::169.254.169.254", "169.254.169.254"},
-      {"64:ff9b:1::127.0.0.1", "127.0.0.1"},                // The /96 form.
-      {"64:ff9b:1:0:7f:0:100:0", "127.0.0.1"},              // The /64 form.
+      {"64:ff9b:1::127.0.0.1", "127.0.0.1"},    // The /96 form.
+      {"64:ff9b:1:0:7f:0:100:0", "127.0.0.1"},  // The /64 form.
       {"64:ff9b:1:7f:0:1::", "127.0.0.1"},      // The /56 form.
-      {"64:ff9b:1:7f00:0:100::", "127.0.0.1"},              // The /48 form.
+      {"64:ff9b:1:7f00:0:100::", "127.0.0.1"},  // The /48 form.
       {"2002:7f00:1::", "127.0.0.1"},
       {"2002:7f00:1:ffff::1", "127.0.0.1"},
       {"2001:0:4136:e378:8000:63bf:3fff:fdd2", "192.0.2.45"},  // RFC 4380 section 4.
@@ -156,9 +186,10 @@ TEST_CASE("no disguise of IPv4 stays on") {
 
 TEST_CASE("an address that carries no IPv4 stays as it is") {
   for (const std::string_view text :
-       {"::", "::1", "0.0.0.0", "8.8.8.8", "2001:db8::1", "fd00::7f00:1", "2003:7f00:1::", "2001:1::1",
-        "64:ff9b:2::7f00:1", "64:ff9c::7f00:1", "::fffe:7f00:1", "::1:7f00:1", "::ffff:1:7f00:1",
-        "2001:db8::100:5efe:7f00:1", "2001:db8::1:5efe:7f00:1", "2001:db8::5eff:7f00:1"}) {
+       {"::", "::1", "0.0.0.0", "8.8.8.8", "2001:db8::1", "fd00::7f00:1",
+        "2003:7f00:1::", "2001:1::1", "64:ff9b:2::7f00:1", "64:ff9c::7f00:1", "::fffe:7f00:1",
+        "::1:7f00:1", "::ffff:1:7f00:1", "2001:db8::100:5efe:7f00:1", "2001:db8::1:5efe:7f00:1",
+        "2001:db8::5eff:7f00:1"}) {
     CAPTURE(text);
     CHECK(unwrapped(ip(text)) == ip(text));
   }
@@ -268,15 +299,15 @@ TEST_CASE("a dangerous place does not become global by what it carries", "[threa
 }
 
 TEST_CASE("a prefix is read only without host bits") {
-  for (const auto& [text, canonical] : std::vector<std::pair<std::string_view, std::string_view>>{
-           {"10.0.0.0/8", "10.0.0.0/8"},
-           {"0.0.0.0/0", "0.0.0.0/0"},
-           {"10.1.2.3", "10.1.2.3/32"},
-           {"10.1.2.2/31", "10.1.2.2/31"},
-           {"::/0", "::/0"},
-           {"fd00::/8", "fd00::/8"},
-           {"FD00::1", "fd00::1/128"},
-           {"fd00::2/127", "fd00::2/127"}}) {
+  for (const auto& [text, canonical] :
+       std::vector<std::pair<std::string_view, std::string_view>>{{"10.0.0.0/8", "10.0.0.0/8"},
+                                                                  {"0.0.0.0/0", "0.0.0.0/0"},
+                                                                  {"10.1.2.3", "10.1.2.3/32"},
+                                                                  {"10.1.2.2/31", "10.1.2.2/31"},
+                                                                  {"::/0", "::/0"},
+                                                                  {"fd00::/8", "fd00::/8"},
+                                                                  {"FD00::1", "fd00::1/128"},
+                                                                  {"fd00::2/127", "fd00::2/127"}}) {
     CAPTURE(text);
     REQUIRE(IpPrefix::parse(text).has_value());
     CHECK(IpPrefix::parse(text)->to_text() == canonical);
@@ -330,15 +361,16 @@ TEST_CASE("a prefix agrees with comparing bit by bit", "[property]") {
 }
 
 TEST_CASE("a socket address has brackets exactly when it is IPv6") {
-  for (const std::string_view text : {"192.0.2.1:53", "[2001:db8::1]:53", "[::]:65535", "0.0.0.0:1"}) {
+  for (const std::string_view text :
+       {"192.0.2.1:53", "[2001:db8::1]:53", "[::]:65535", "0.0.0.0:1"}) {
     CAPTURE(text);
     REQUIRE(SocketAddress::parse(text).has_value());
     CHECK(SocketAddress::parse(text)->to_text() == text);
   }
   for (const std::string_view text :
        {"192.0.2.1", "192.0.2.1:", "192.0.2.1:0", "192.0.2.1:65536", "192.0.2.1:+1", "192.0.2.1:01",
-        "[192.0.2.1]:53", "2001:db8::1:53", "[2001:db8::1]", "[2001:db8::1]53", "[::1:53", "::1]:53",
-        "name:53", ":53", "[]:53", "", "192.0.2.1:53 "}) {
+        "[192.0.2.1]:53", "2001:db8::1:53", "[2001:db8::1]", "[2001:db8::1]53", "[::1:53",
+        "::1]:53", "name:53", ":53", "[]:53", "", "192.0.2.1:53 "}) {
     CAPTURE(text);
     CHECK_FALSE(SocketAddress::parse(text).has_value());
   }
@@ -347,7 +379,8 @@ TEST_CASE("a socket address has brackets exactly when it is IPv6") {
 TEST_CASE("ports end at 1 and 65535") {
   CHECK(parse_port("1") == 1);
   CHECK(parse_port("65535") == 65535);
-  for (const std::string_view text : {"", "0", "65536", "99999", "100000", "01", "+1", "-1", " 1", "1a"}) {
+  for (const std::string_view text :
+       {"", "0", "65536", "99999", "100000", "01", "+1", "-1", " 1", "1a"}) {
     CAPTURE(text);
     CHECK_FALSE(parse_port(text).has_value());
   }

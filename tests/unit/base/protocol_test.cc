@@ -22,8 +22,8 @@ TEST_CASE("a port range has one spelling and holds both its ends") {
     REQUIRE(PortRange::parse(text).has_value());
     CHECK(PortRange::parse(text)->to_text() == text);
   }
-  for (const std::string_view text : {"", "-", "0", "0-1", "1-0", "80-80", "81-80", "80-", "-80", "80-65536",
-                                      "80-81-82", "80 - 81", "80,81", "080-81"}) {
+  for (const std::string_view text : {"", "-", "0", "0-1", "1-0", "80-80", "81-80", "80-", "-80",
+                                      "80-65536", "80-81-82", "80 - 81", "80,81", "080-81"}) {
     CAPTURE(text);
     CHECK_FALSE(PortRange::parse(text).has_value());
   }
