@@ -48,7 +48,9 @@ class IpAddress {
   [[nodiscard]] constexpr unsigned bit_count() const { return is_v6_ ? 128 : 32; }
 
   // octets returns 16 bytes in network order; for IPv4 the first four count and the rest are zero.
-  [[nodiscard]] constexpr const std::array<std::uint8_t, 16>& octets() const { return octets_; }
+  [[nodiscard]] constexpr const std::array<std::uint8_t, 16>& octets() const& { return octets_; }
+  // octets of a temporary are a copy, which a reference keeps alive.
+  [[nodiscard]] constexpr std::array<std::uint8_t, 16> octets() const&& { return octets_; }
 
   friend auto operator<=>(const IpAddress&, const IpAddress&) = default;
   friend bool operator==(const IpAddress&, const IpAddress&) = default;
