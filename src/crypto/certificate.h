@@ -38,6 +38,6 @@ inline constexpr std::size_t kCertificateSizeMax = 16 * 1024;
 // digests_of_certificate of a certificate that BoringSSL has parsed, such as a TLS peer's. It fails
 // with `malformed` if the certificate cannot be written as DER again.
 [[nodiscard]] std::expected<CertificateDigests, CryptoError> digests_of_certificate(
-    const x509_st* certificate);
+    x509_st& certificate);
 
 }  // namespace zt::crypto

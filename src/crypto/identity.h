@@ -47,7 +47,6 @@ struct NativeDeleter {
 using NativeCertificate = std::unique_ptr<x509_st, NativeDeleter>;
 using NativeKey = std::unique_ptr<evp_pkey_st, NativeDeleter>;
 
-inline constexpr std::size_t kPemSizeMax = 64 * 1024;
 inline constexpr std::size_t kServerHostsMax = 64;
 
 // Certificates begin an hour before they are made, for the sake of peers whose clock is behind.
@@ -131,6 +130,7 @@ class CertificateAuthority {
 
  private:
   explicit CertificateAuthority(Identity self) : self_(std::move(self)) {}
+  [[nodiscard]] Identity issue(NativeKey key, std::span<const Host> hosts, UnixTime now) const;
 
   Identity self_;
 };
