@@ -20,7 +20,7 @@
 // Time     `exp` is exact: no leeway ever makes a grant live longer than was signed. `nbf` and
 // `iat`
 //          may lie up to `leeway` ahead of our clock, because the issuer's may be ahead of it.
-// Limits   permissions_max, hosts_max, ports_max, kTokenSizeMax, lifetime_max.
+// Limits   kPermissionsMax, kHostsMax, kPortsMax, kTokenSizeMax, kLifetimeMax.
 // Threats  Stolen: useless without the key of `cnf`. Replayed elsewhere: `iss`, `aud`, `cnf`.
 // Forged:
 //          jws.h. A flow also needs the connector's own configuration: a grant alone opens no door.
@@ -53,10 +53,10 @@ struct Permission {
 };
 
 struct Grant {
-  static constexpr std::size_t permissions_max = 4;
-  static constexpr std::size_t hosts_max = 4;   // In one permission.
-  static constexpr std::size_t ports_max = 64;  // Ranges in one permission.
-  static constexpr std::chrono::hours lifetime_max{1};
+  static constexpr std::size_t kPermissionsMax = 4;
+  static constexpr std::size_t kHostsMax = 4;   // In one permission.
+  static constexpr std::size_t kPortsMax = 64;  // Ranges in one permission.
+  static constexpr std::chrono::hours kLifetimeMax{1};
 
   TenantId tenant;
   SubjectId subject;
@@ -88,7 +88,7 @@ enum class GrantError : std::uint8_t {
   wrong_audience,         // For another remote network.
   wrong_client_key,       // For another client certificate than the one on this connection.
   unknown_authorization,  // An authorization type that this version does not understand.
-  lifetime_too_long,      // exp - iat is above lifetime_max.
+  lifetime_too_long,      // exp - iat is above kLifetimeMax.
   not_yet_valid,          // nbf or iat is ahead of our clock by more than the leeway.
   expired,                // exp has come. Ask the controller for a new one.
 };
@@ -103,13 +103,13 @@ enum class GrantError : std::uint8_t {
 
 // GrantExpectations is who the verifier is, who stands before it, and when.
 struct GrantExpectations {
-  static constexpr std::chrono::seconds leeway_max{30};
+  static constexpr std::chrono::seconds kLeewayMax{30};
 
   TenantId tenant;
   NetworkId network;
   Digest client_certificate;  // From the TLS session that presents the grant.
   UnixTime now;
-  std::chrono::seconds leeway = leeway_max;  // Of nbf and iat; clamped to 0…leeway_max.
+  std::chrono::seconds leeway = kLeewayMax;  // Of nbf and iat; clamped to 0…kLeewayMax.
 };
 
 // verify returns the grant of a token if every claim holds. If several do not, the error is the

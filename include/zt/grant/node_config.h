@@ -21,7 +21,7 @@
 //   wildcard name or a prefix, whose meaning belongs to the policy module. An unknown member is
 //   refused: it may be a restriction that this version does not know.
 //
-// Limits   kNodeConfigSizeMax bytes, resources_max resources, ports_max, aliases_max.
+// Limits   kNodeConfigSizeMax bytes, kResourcesMax resources, kPortsMax, kAliasesMax.
 // Threats  An older configuration played back: `iat` must not go backwards (apply). A configuration
 //          of another node or tenant: `aud`, `iss`.
 
@@ -57,10 +57,10 @@ struct NodeId {
 
 // ResourceEntry is a resource as a node is told about it.
 struct ResourceEntry {
-  static constexpr std::size_t name_size_max = 256;
-  static constexpr std::size_t address_size_max = 256;
-  static constexpr std::size_t ports_max = 64;
-  static constexpr std::size_t aliases_max = 16;
+  static constexpr std::size_t kNameSizeMax = 256;
+  static constexpr std::size_t kAddressSizeMax = 256;
+  static constexpr std::size_t kPortsMax = 64;
+  static constexpr std::size_t kAliasesMax = 16;
 
   ResourceId id;
   std::string name;  // For people.
@@ -76,7 +76,7 @@ struct ResourceEntry {
 
 struct NodeConfig {
   enum class Kind : std::uint8_t { snapshot, delta };
-  static constexpr std::size_t resources_max = 10'000;
+  static constexpr std::size_t kResourcesMax = 10'000;
 
   TenantId tenant;
   NodeId node;
@@ -112,12 +112,12 @@ enum class NodeConfigError : std::uint8_t {
                                                                 const crypto::SigningKey& key);
 
 struct NodeConfigExpectations {
-  static constexpr std::chrono::seconds leeway_max{30};
+  static constexpr std::chrono::seconds kLeewayMax{30};
 
   TenantId tenant;
   NodeId node;
   UnixTime now;
-  std::chrono::seconds leeway = leeway_max;  // Of iat; clamped to 0…leeway_max.
+  std::chrono::seconds leeway = kLeewayMax;  // Of iat; clamped to 0…kLeewayMax.
 };
 
 // verify returns the configuration if everything holds; else the first error in the order of

@@ -12,7 +12,7 @@
 //   signed it belongs to the tenant that it names, so that no tenant can bind a route for another.
 //
 // Time     As in grant.h: `exp` is exact, `nbf` and `iat` have a leeway.
-// Limits   kTokenSizeMax, lifetime_max.
+// Limits   kTokenSizeMax, kLifetimeMax.
 
 #include <chrono>
 #include <cstdint>
@@ -29,7 +29,7 @@
 namespace zt::grant {
 
 struct RelayToken {
-  static constexpr std::chrono::hours lifetime_max{24};
+  static constexpr std::chrono::hours kLifetimeMax{24};
 
   TenantId tenant;
   RouteId route;
@@ -69,11 +69,11 @@ enum class RelayTokenError : std::uint8_t {
 using TenantKeys = std::map<TenantId, KeySet>;
 
 struct RelayTokenExpectations {
-  static constexpr std::chrono::seconds leeway_max{30};
+  static constexpr std::chrono::seconds kLeewayMax{30};
 
   Digest node_certificate;  // From the TLS session that presents the token.
   UnixTime now;
-  std::chrono::seconds leeway = leeway_max;  // Of nbf and iat; clamped to 0…leeway_max.
+  std::chrono::seconds leeway = kLeewayMax;  // Of nbf and iat; clamped to 0…kLeewayMax.
 };
 
 // verify returns the relay token if every claim holds; else the first error in the order of
