@@ -54,7 +54,7 @@
 #include "zt/base/secret.h"
 #include "zt/base/time.h"
 #include "zt/grant/node_config.h"
-#include "zt/wire/structured.h"
+#include "zt/wire/proxy_status.h"
 
 namespace zt::client {
 

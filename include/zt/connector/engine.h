@@ -62,7 +62,7 @@
 #include "zt/grant/grant.h"
 #include "zt/grant/jwk.h"
 #include "zt/grant/node_config.h"
-#include "zt/wire/structured.h"
+#include "zt/wire/proxy_status.h"
 
 namespace zt::connector {
 
