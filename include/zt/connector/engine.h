@@ -364,6 +364,8 @@ class Engine {
   Limits limits_;
   Self self_;
   Random& random_;
+  grant::KeySet keys_;
+  grant::ResourceTable resources_;
 };
 
 }  // namespace zt::connector
