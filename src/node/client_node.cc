@@ -1,0 +1,447 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/client_node.h"
+
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "node/grant_answer.h"
+#include "node/messages.h"
+#include "zt/base/assert.h"
+#include "zt/grant/node_config.h"
+#include "zt/wire/connect_udp.h"
+#include "zt/wire/proxy_status.h"
+
+namespace zt::node {
+
+ClientNode::ClientNode(const Config& config, Credential credential, Random& random)
+    : config_(config),
+      random_(random),
+      link_(config.link, std::move(credential), random),
+      journal_(config.journal, link_.controller()),
+      flows_(link_.endpoint()) {}
+
+void ClientNode::start(const Now& now) {
+  link_.start(now);
+  take_link_events(now);
+}
+
+void ClientNode::handle(const quic::ReceivedDatagrams& datagrams, const Now& now) {
+  link_.handle(datagrams, now);
+}
+
+void ClientNode::handle_timeout(const Now& now) {
+  link_.handle_timeout(now);
+  journal_.handle_timeout(now);
+  if (!engine_) return;
+  engine_->handle_timeout(now);
+  take_engine_outputs(now);
+}
+
+std::optional<ClientNode::Effect> ClientNode::poll_effect(const Now& now) {
+  if (effects_.empty()) take_link_events(now);
+  if (effects_.empty()) return std::nullopt;
+  Effect effect = std::move(effects_.front());
+  effects_.pop_front();
+  return effect;
+}
+
+std::optional<Instant> ClientNode::next_deadline() const {
+  auto deadline = earlier_of(link_.next_deadline(), journal_.next_deadline());
+  return engine_ ? earlier_of(deadline, engine_->next_deadline()) : deadline;
+}
+
+ClientNode::FlowKey ClientNode::open_flow(const Authority& target, Protocol protocol,
+                                          const Now& now) {
+  const FlowKey flow{next_flow_++};
+  if (!engine_) {
+    effects_.emplace_back(FlowRefused{
+        .flow = flow,
+        .outcome = {.kind = client::Outcome::Kind::not_signed_in,
+                    .text = "not signed in: the controller has not admitted this client yet"}});
+    return flow;
+  }
+  engine_->handle(client::FlowRequested{.flow = flow, .target = target, .protocol = protocol}, now);
+  take_engine_outputs(now);
+  return flow;
+}
+
+void ClientNode::flow_ended(FlowKey flow, std::uint64_t bytes_up, std::uint64_t bytes_down,
+                            std::string reason, const Now& now) {
+  if (reason != "finished") flows_.abandon(flow, kStreamRequestCancelled);
+  flows_.unpair(flow);
+  open_flows_.erase(flow);
+  answered_flows_.erase(flow);
+  if (!engine_) return;
+  engine_->handle(client::FlowEnded{.flow = flow,
+                                    .bytes_up = bytes_up,
+                                    .bytes_down = bytes_down,
+                                    .reason = std::move(reason)},
+                  now);
+  take_engine_outputs(now);
+}
+
+void ClientNode::lookup_done(LookupKey key, const std::vector<IpAddress>& addresses,
+                             bool /*is_name_absent*/, const Now& now) {
+  (void)link_.lookup_done(key, addresses, now);  // A client looks up nothing for itself.
+}
+
+void ClientNode::take_link_events(const Now& now) {
+  while (auto event = link_.poll_event(now)) take(*event, now);
+}
+
+void ClientNode::take(Link::Event& event, const Now& now) {
+  if (auto* told = std::get_if<Told>(&event)) {
+    take_told(told->message, now);
+  } else if (const auto* of_endpoint = std::get_if<quic::Event>(&event)) {
+    take_endpoint_event(*of_endpoint, now);
+  } else if (auto* admitted = std::get_if<Admitted>(&event)) {
+    admission_ = std::move(admitted->admission);
+    take_keys(admission_->jwks);
+    engine_.emplace(config_.engine,
+                    client::Engine::Self{.tenant = admission_->tenant,
+                                         .subject = admission_->subject,
+                                         .device = admission_->device},
+                    random_);
+    effects_.emplace_back(SignedIn{.subject = admission_->subject,
+                                   .subject_name = admission_->subject_name,
+                                   .device = admission_->device});
+  } else if (auto* refused = std::get_if<Refused>(&event)) {
+    effects_.emplace_back(std::move(*refused));
+  } else if (auto* lookup = std::get_if<Lookup>(&event)) {
+    effects_.emplace_back(std::move(*lookup));
+  } else if (auto* notice = std::get_if<Notice>(&event)) {
+    effects_.emplace_back(std::move(*notice));
+  }
+  if (!engine_) return;
+  if (std::holds_alternative<SessionUp>(event)) {
+    journal_.session_up(now);
+    engine_->handle(client::ControllerUp{}, now);
+  } else if (const auto* down = std::get_if<SessionDown>(&event)) {
+    engine_->handle(client::ControllerDown{down->reason}, now);
+  } else if (const auto* bound = std::get_if<RelayBound>(&event)) {
+    const RelayPlace* place = link_.place_of(bound->relay);
+    engine_->handle(
+        client::RelayAvailable{.relay = bound->relay, .name = place != nullptr ? place->name : ""},
+        now);
+  } else if (const auto* unbound = std::get_if<RelayUnbound>(&event)) {
+    engine_->handle(client::RelayLost{unbound->relay}, now);
+  } else if (const auto* answered = std::get_if<CallAnswered>(&event)) {
+    const auto found = grant_calls_.find(answered->call);
+    if (found == grant_calls_.end()) {
+      (void)journal_.take_answer(*answered, now);
+    } else {
+      engine_->handle(client::GrantAnswered{.request = found->second,
+                                            .answer = parse_grant_answer(
+                                                answered->status, answered->body, now.unix_time)},
+                      now);
+      grant_calls_.erase(found);
+    }
+  } else if (const auto* failed = std::get_if<CallFailed>(&event)) {
+    const auto found = grant_calls_.find(failed->call);
+    if (found == grant_calls_.end()) {
+      (void)journal_.take_failure(*failed, now);
+    } else {
+      engine_->handle(
+          client::GrantAnswered{
+              .request = found->second,
+              .answer = client::GrantUnavailable{std::string(http::to_text(failed->error))}},
+          now);
+      grant_calls_.erase(found);
+    }
+  }
+  take_engine_outputs(now);
+}
+
+void ClientNode::take_told(const WatchMessage& message, const Now& now) {
+  if (!engine_) return;
+  if (const auto* snapshot = std::get_if<WatchSnapshot>(&message)) {
+    if (!snapshot->jwks.empty()) take_keys(snapshot->jwks);
+    take_view(snapshot->config, now);
+    if (!snapshot->revoked.empty()) engine_->handle(client::GrantsRevoked{snapshot->revoked}, now);
+  } else if (const auto* delta = std::get_if<WatchDelta>(&message)) {
+    take_view(delta->config, now);
+  } else if (const auto* keys = std::get_if<WatchKeys>(&message)) {
+    if (!keys->jwks.empty()) take_keys(keys->jwks);
+  } else if (const auto* revoke = std::get_if<WatchRevoke>(&message)) {
+    engine_->handle(client::GrantsRevoked{revoke->grants}, now);
+  }
+  take_engine_outputs(now);
+}
+
+// The keys arrive over the connection whose key is pinned; that is what vouches for them.
+void ClientNode::take_keys(const std::string& jwks) {
+  if (auto keys = grant::KeySet::parse(jwks)) {
+    keys_ = std::move(*keys);
+    return;
+  }
+  effects_.emplace_back(
+      Notice{.level = NoticeLevel::warn, .message = "the tenant's keys are malformed"});
+}
+
+void ClientNode::take_view(const std::string& token, const Now& now) {
+  auto view = grant::verify(
+      token, keys_,
+      grant::NodeConfigExpectations{
+          .tenant = admission_->tenant, .node = {admission_->device.text}, .now = now.unix_time});
+  if (!view) {
+    effects_.emplace_back(Notice{.level = NoticeLevel::warn,
+                                 .message = "a list of resources was refused",
+                                 .fields = {{"reason", std::string(to_text(view.error()))}}});
+    return;
+  }
+  engine_->handle(client::ViewReceived{std::move(*view)}, now);
+  effects_.emplace_back(ViewChanged{});
+}
+
+void ClientNode::take_endpoint_event(const quic::Event& event, const Now& now) {
+  if (!engine_) return;
+  if (const auto* ready = std::get_if<quic::ConnectionReady>(&event)) {
+    if (const auto peer = peer_of(ready->connection)) {
+      engine_->handle(client::ConnectorReady{*peer}, now);
+    }
+  } else if (const auto* closed = std::get_if<quic::ConnectionClosed>(&event)) {
+    if (const auto peer = peer_of(closed->connection)) {
+      peers_.erase(*peer);
+      std::string reason(quic::to_text(closed->reason));
+      if (!closed->text.empty()) reason += " (" + closed->text + ")";
+      engine_->handle(client::ConnectorLost{.peer = *peer, .reason = std::move(reason)}, now);
+    }
+  } else if (const auto* response = std::get_if<quic::ResponseReceived>(&event)) {
+    take_response(*response, now);
+  } else if (const auto* readable = std::get_if<quic::StreamReadable>(&event)) {
+    const auto flow = flows_.flow_of(readable->stream);
+    if (flow && open_flows_.contains(*flow)) {
+      effects_.emplace_back(FlowReadable{*flow});
+    } else if (!flow) {
+      const quic::Readable bytes = link_.endpoint().readable(readable->stream);
+      link_.endpoint().consume(readable->stream, bytes.bytes.size());  // Of a renewal's answer.
+    }
+  } else if (const auto* writable = std::get_if<quic::StreamWritable>(&event)) {
+    if (const auto flow = flows_.flow_of(writable->stream)) {
+      effects_.emplace_back(FlowWritable{*flow});
+    }
+  } else if (const auto* reset = std::get_if<quic::StreamReset>(&event)) {
+    end_stream(reset->stream, "the connector abandoned the request", now);
+  } else if (const auto* stopped = std::get_if<quic::StreamStopped>(&event)) {
+    // A refused request is stopped too; its answer says more.
+    const auto flow = flows_.flow_of(stopped->stream);
+    if (flow && open_flows_.contains(*flow)) end_stream(stopped->stream, "stopped", now);
+  }
+  take_engine_outputs(now);
+}
+
+void ClientNode::take_response(const quic::ResponseReceived& received, const Now& now) {
+  const auto flow = flows_.flow_of(received.stream);
+  if (!flow || answered_flows_.contains(*flow)) return;
+  answered_flows_.insert(*flow);
+  const http::Response& response = received.response;
+  client::FlowAnswered answered{.flow = *flow, .status = response.status};
+  if (const auto field = response.fields.find("proxy-status")) {
+    const auto members = wire::parse_proxy_status(*field);
+    if (members && !members->empty()) {
+      answered.error = members->front().error;
+      answered.details = members->front().details;
+    }
+  }
+  if (const auto id = response.fields.find(kFlowField)) answered.id = parse_id_as<FlowIdTag>(*id);
+  engine_->handle(std::move(answered), now);
+}
+
+// end_stream ends a flow whose stream the far end abandoned: refused if it was not open yet.
+void ClientNode::end_stream(const quic::StreamKey& stream, std::string_view why, const Now& now) {
+  const auto flow = flows_.flow_of(stream);
+  if (!flow) return;
+  if (open_flows_.contains(*flow)) {
+    effects_.emplace_back(FlowAborted{*flow});
+  } else if (answered_flows_.insert(*flow).second) {
+    engine_->handle(client::FlowAnswered{.flow = *flow, .status = 502, .details = std::string(why)},
+                    now);
+  }
+}
+
+// What carrying an output out told us at once is handed in when the engine is drained.
+void ClientNode::take_engine_outputs(const Now& now) {
+  for (;;) {
+    while (auto output = engine_->poll_output()) take_output(*output, now);
+    if (replies_.empty()) return;
+    client::Engine::Input reply = std::move(replies_.front());
+    replies_.pop_front();
+    engine_->handle(std::move(reply), now);
+  }
+}
+
+void ClientNode::take_output(client::Engine::Output& output, const Now& now) {
+  if (const auto* ask = std::get_if<client::AskGrant>(&output)) {
+    ask_grant(*ask, now);
+  } else if (const auto* wanted = std::get_if<client::ConnectTo>(&output)) {
+    connect_to(*wanted, now);
+  } else if (const auto* rerouted = std::get_if<client::Reroute>(&output)) {
+    reroute(*rerouted, now);
+  } else if (const auto* close = std::get_if<client::CloseConnector>(&output)) {
+    const auto found = peers_.find(close->peer);
+    if (found == peers_.end()) return;
+    if (found->second.connection) {
+      link_.endpoint().close(*found->second.connection, kStreamNoError, "idle", now.instant);
+    }
+    peers_.erase(found);
+  } else if (const auto* open = std::get_if<client::OpenFlow>(&output)) {
+    open_stream(*open);
+  } else if (const auto* abandon = std::get_if<client::AbandonFlow>(&output)) {
+    flows_.abandon(abandon->flow, kStreamRequestCancelled);
+    flows_.unpair(abandon->flow);
+    answered_flows_.erase(abandon->flow);
+  } else if (const auto* present = std::get_if<client::PresentGrant>(&output)) {
+    present_grant(*present);
+  } else if (const auto* ready = std::get_if<client::FlowReady>(&output)) {
+    open_flows_.insert(ready->flow);
+    effects_.emplace_back(FlowReady{ready->flow});
+  } else if (auto* refused = std::get_if<client::FlowRefused>(&output)) {
+    flows_.abandon(refused->flow, kStreamRequestCancelled);
+    flows_.unpair(refused->flow);
+    answered_flows_.erase(refused->flow);
+    effects_.emplace_back(
+        FlowRefused{.flow = refused->flow, .outcome = std::move(refused->outcome)});
+  } else if (auto* cut = std::get_if<client::Cut>(&output)) {
+    effects_.emplace_back(FlowCut{.flow = cut->flow, .reason = std::move(cut->reason)});
+  } else if (std::holds_alternative<client::SnapshotNeeded>(output)) {
+    link_.controller().restart_watch(now);
+  } else if (const auto* report = std::get_if<client::Report>(&output)) {
+    journal_.add(report->report, now);
+  }
+}
+
+void ClientNode::ask_grant(const client::AskGrant& ask, const Now& now) {
+  const nlohmann::json body = {{"host", zt::to_text(ask.target.host)},
+                               {"port", ask.target.port},
+                               {"protocol", zt::to_text(ask.protocol)}};
+  const auto call = link_.controller().call("POST", "/api/v1/grants", body.dump(), now);
+  if (call) {
+    grant_calls_.emplace(*call, ask.request);
+  } else {
+    replies_.emplace_back(client::GrantAnswered{
+        .request = ask.request,
+        .answer = client::GrantUnavailable{"the controller cannot be reached"}});
+  }
+}
+
+void ClientNode::connect_to(const client::ConnectTo& wanted, const Now& now) {
+  const auto remote = link_.relays().bound_at(wanted.relay);
+  if (remote) {
+    const auto connection = link_.endpoint().connect(
+        {.remote = *remote,
+         .pin = {.kind = quic::PeerPin::Kind::certificate, .digest = wanted.certificate},
+         .server_name = {},
+         .peer_route = wanted.route},
+        now.instant);
+    if (connection) {
+      peers_[wanted.peer] = {.connector = wanted.connector, .connection = *connection};
+      return;
+    }
+  }
+  replies_.emplace_back(client::ConnectorLost{
+      .peer = wanted.peer, .reason = remote ? "too many connections" : "not bound at the relay"});
+}
+
+void ClientNode::reroute(const client::Reroute& reroute, const Now& now) {
+  const auto found = peers_.find(reroute.peer);
+  const auto remote = link_.relays().bound_at(reroute.relay);
+  if (found == peers_.end() || !found->second.connection || !remote) return;
+  // If it does not work, the connection dies by its idle timeout and the engine hears of that.
+  (void)link_.endpoint().migrate(*found->second.connection, *remote, true, now.instant);
+}
+
+void ClientNode::open_stream(const client::OpenFlow& open) {
+  const auto found = peers_.find(open.peer);
+  http::Request request{.method = "CONNECT"};
+  if (open.protocol == Protocol::tcp) {
+    request.authority = open.target.to_text();
+  } else {
+    request.scheme = "https";
+    request.authority = "zt-connector";
+    request.path = wire::to_udp_path(open.target);
+    request.protocol = std::string(kConnectUdpProtocol);
+    request.fields.add("capsule-protocol", "?1");
+  }
+  request.fields.add("proxy-authorization", "Bearer " + std::string(open.token.reveal()), true);
+  std::optional<quic::StreamKey> stream;
+  auto error = quic::StreamError::gone;
+  if (found != peers_.end() && found->second.connection) {
+    const auto opened = link_.endpoint().open_request(*found->second.connection, request, false);
+    if (opened) {
+      stream = *opened;
+    } else {
+      error = opened.error();
+    }
+  }
+  if (stream) {
+    flows_.pair(open.flow, *stream);
+    return;
+  }
+  const bool is_gone = error == quic::StreamError::gone;
+  replies_.emplace_back(
+      client::FlowAnswered{.flow = open.flow,
+                           .status = is_gone ? 502 : 503,
+                           .error = is_gone ? wire::ProxyError::destination_unavailable
+                                            : wire::ProxyError::connection_limit_reached,
+                           .details = is_gone ? "the connection to the connector is gone"
+                                              : "the connector takes no more flows"});
+}
+
+void ClientNode::present_grant(const client::PresentGrant& present) {
+  const auto found = peers_.find(present.peer);
+  if (found == peers_.end() || !found->second.connection) return;
+  http::Request request{.method = "POST",
+                        .scheme = "https",
+                        .authority = "zt-connector",
+                        .path = std::string(kGrantPath)};
+  request.fields.add("proxy-authorization", "Bearer " + std::string(present.token.reveal()), true);
+  // A refusal shows as a cut when the old grant ends; the connector's log says why.
+  (void)link_.endpoint().open_request(*found->second.connection, request, true);
+}
+
+std::optional<client::PeerKey> ClientNode::peer_of(quic::ConnectionKey connection) const {
+  for (const auto& [key, peer] : peers_) {
+    if (peer.connection == connection) return key;
+  }
+  return std::nullopt;
+}
+
+std::optional<ClientNode::FlowDatagram> ClientNode::poll_datagram() {
+  while (const auto received = link_.endpoint().poll_datagram()) {
+    const auto flow = flows_.flow_of(received->stream);
+    if (!flow || !open_flows_.contains(*flow)) continue;
+    if (const auto payload = wire::parse_udp_datagram(received->payload)) {
+      return FlowDatagram{.flow = *flow, .payload = *payload};
+    }
+  }
+  return std::nullopt;
+}
+
+void ClientNode::send_datagram(FlowKey flow, std::span<const std::byte> payload) {
+  const auto stream = flows_.stream_of(flow);
+  if (!stream) return;
+  frame_udp_payload(payload, datagram_);
+  // Dropped when the queue is full or the path too small: so would a router.
+  (void)link_.endpoint().send_datagram(*stream, datagram_);
+}
+
+client::Status ClientNode::status(const Now& now) const {
+  return engine_ ? engine_->status(now) : client::Status{};
+}
+
+std::optional<ClientNode::Path> ClientNode::path_to(const ConnectorId& connector) const {
+  for (const auto& [key, peer] : peers_) {
+    if (peer.connector != connector || !peer.connection) continue;
+    const auto remote = link_.endpoint().remote_of(*peer.connection);
+    const auto statistics = link_.endpoint().statistics(*peer.connection);
+    if (!remote || !statistics) continue;
+    Path path{.text = "direct", .remote = *remote, .statistics = *statistics};
+    for (const RelayId& relay : link_.relays().bound_relays()) {
+      if (link_.relays().bound_at(relay) == *remote) path.text = "relayed:" + relay.text;
+    }
+    return path;
+  }
+  return std::nullopt;
+}
+
+}  // namespace zt::node

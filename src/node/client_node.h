@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// node/client_node.h: a whole client but for its sockets.
+//
+// Theory of operation
+//   The counterpart of ConnectorNode: a Link and a client::Engine. An ingress adapter of the shell
+//   asks for a flow with open_flow; FlowReady or FlowRefused answers. From FlowReady on the shell
+//   moves bytes between the application and the flow until both sides are at their end, then it
+//   calls flow_ended. FlowAborted and FlowCut ask it to abandon the application's side and call
+//   flow_ended at once.
+//
+// Limits   Those of the parts.
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "node/flow_journal.h"
+#include "node/flow_streams.h"
+#include "node/link.h"
+#include "node/notice.h"
+#include "zt/base/random.h"
+#include "zt/base/time.h"
+#include "zt/client/engine.h"
+#include "zt/grant/jwk.h"
+
+namespace zt::node {
+
+class ClientNode {
+ public:
+  using FlowKey = client::FlowKey;
+
+  struct Config {
+    Link::Config link;
+    client::Engine::Limits engine;
+    FlowJournal::Limits journal;
+  };
+
+  // --- Effects.
+
+  struct SignedIn {  // The node is somebody: whose key it was, and as which device.
+    SubjectId subject;
+    std::string subject_name;
+    DeviceId device;
+  };
+  struct ViewChanged {};  // The resources that the user may see are others.
+  struct FlowReady {
+    FlowKey flow{};
+  };
+  struct FlowRefused {  // The key is dead.
+    FlowKey flow{};
+    client::Outcome outcome;
+  };
+  struct FlowReadable {
+    FlowKey flow{};
+  };
+  struct FlowWritable {
+    FlowKey flow{};
+  };
+  struct FlowAborted {  // The far end abandoned it: reset the application, then flow_ended.
+    FlowKey flow{};
+  };
+  struct FlowCut {  // Its connection is gone: reset the application, then flow_ended.
+    FlowKey flow{};
+    std::string reason;
+  };
+  using Effect = std::variant<Lookup, SignedIn, ViewChanged, FlowReady, FlowRefused, FlowReadable,
+                              FlowWritable, FlowAborted, FlowCut, Refused, Notice>;
+
+  // `random` outlives the node.
+  ClientNode(const Config& config, Credential credential, Random& random);
+  ClientNode(const ClientNode&) = delete;
+  ClientNode& operator=(const ClientNode&) = delete;
+
+  // --- The engine contract.
+
+  void start(const Now& now);
+  void handle(const quic::ReceivedDatagrams& datagrams, const Now& now);
+  void handle_timeout(const Now& now);
+  [[nodiscard]] std::optional<Effect> poll_effect(const Now& now);
+  [[nodiscard]] std::optional<quic::Transmit> poll_transmit(std::span<std::byte> buffer,
+                                                            const Now& now) {
+    return link_.endpoint().poll_transmit(buffer, now.instant);
+  }
+  [[nodiscard]] std::optional<Instant> next_deadline() const;
+
+  // --- What the shell asks and answers.
+
+  [[nodiscard]] FlowKey open_flow(const Authority& target, Protocol protocol, const Now& now);
+  // flow_ended also gives up a flow that is not ready yet.
+  void flow_ended(FlowKey flow, std::uint64_t bytes_up, std::uint64_t bytes_down,
+                  std::string reason, const Now& now);
+  void lookup_done(LookupKey key, const std::vector<IpAddress>& addresses, bool is_name_absent,
+                   const Now& now);
+
+  // --- Bytes of TCP flows, datagrams of UDP flows.
+
+  [[nodiscard]] FlowStreams<FlowKey>& flows() { return flows_; }
+  struct FlowDatagram {
+    FlowKey flow{};
+    std::span<const std::byte> payload;  // Dies with the next call that is not const.
+  };
+  [[nodiscard]] std::optional<FlowDatagram> poll_datagram();
+  void send_datagram(FlowKey flow, std::span<const std::byte> payload);
+
+  // --- Status.
+
+  // status is empty before the sign-in.
+  [[nodiscard]] client::Status status(const Now& now) const;
+  [[nodiscard]] bool is_signed_in() const { return engine_.has_value(); }
+  [[nodiscard]] const Link& link() const { return link_; }
+  // path_of tells how a connection to a connector travels, and its statistics; nothing if there is
+  // none.
+  struct Path {
+    std::string text;  // "relayed:rly_…" or "direct".
+    SocketAddress remote;
+    quic::Statistics statistics;
+  };
+  [[nodiscard]] std::optional<Path> path_to(const ConnectorId& connector) const;
+
+ private:
+  struct Peer {
+    ConnectorId connector;
+    std::optional<quic::ConnectionKey> connection;
+  };
+
+  void take_link_events(const Now& now);
+  void take(Link::Event& event, const Now& now);
+  void take_told(const WatchMessage& message, const Now& now);
+  void take_keys(const std::string& jwks);
+  void take_view(const std::string& token, const Now& now);
+  void take_endpoint_event(const quic::Event& event, const Now& now);
+  void take_response(const quic::ResponseReceived& received, const Now& now);
+  void end_stream(const quic::StreamKey& stream, std::string_view why, const Now& now);
+  void take_engine_outputs(const Now& now);
+  void take_output(client::Engine::Output& output, const Now& now);
+  void ask_grant(const client::AskGrant& ask, const Now& now);
+  void connect_to(const client::ConnectTo& wanted, const Now& now);
+  void reroute(const client::Reroute& reroute, const Now& now);
+  void open_stream(const client::OpenFlow& open);
+  void present_grant(const client::PresentGrant& present);
+  std::optional<client::PeerKey> peer_of(quic::ConnectionKey connection) const;
+
+  Config config_;
+  Random& random_;
+  Link link_;
+  FlowJournal journal_;
+  FlowStreams<FlowKey> flows_;
+  std::optional<Admission> admission_;
+  grant::KeySet keys_;
+  std::optional<client::Engine> engine_;  // From the sign-in on.
+  std::deque<client::Engine::Input> replies_;
+  std::uint64_t next_flow_ = 1;
+  std::map<http::CallKey, client::RequestKey> grant_calls_;
+  std::map<client::PeerKey, Peer> peers_;
+  std::set<FlowKey> open_flows_;
+  std::set<FlowKey> answered_flows_;  // Whose response has come, whatever it was.
+  std::vector<std::byte> datagram_;   // Scratch.
+  std::deque<Effect> effects_;
+};
+
+}  // namespace zt::node

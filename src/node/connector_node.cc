@@ -1,0 +1,438 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/connector_node.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "node/messages.h"
+#include "zt/base/assert.h"
+#include "zt/grant/node_config.h"
+#include "zt/wire/connect_udp.h"
+#include "zt/wire/proxy_status.h"
+
+namespace zt::node {
+
+namespace {
+
+constexpr std::string_view kProxyName = "zt-connector";
+constexpr Duration kIdleCheckInterval = std::chrono::seconds(10);
+
+connector::PeerKey peer_of(quic::ConnectionKey connection) {
+  return connector::PeerKey{static_cast<std::uint64_t>(connection)};
+}
+
+quic::ConnectionKey connection_of(connector::PeerKey peer) {
+  return quic::ConnectionKey{static_cast<std::uint64_t>(peer)};
+}
+
+http::Response refusal_response(int status, wire::ProxyError error, std::string_view details) {
+  http::Response response{.status = status};
+  response.fields.add(
+      "proxy-status",
+      wire::to_text(wire::ProxyStatus{
+          .proxy = std::string(kProxyName), .error = error, .details = std::string(details)}));
+  return response;
+}
+
+}  // namespace
+
+ConnectorNode::ConnectorNode(const Config& config, Credential credential, Random& random)
+    : config_(config),
+      random_(random),
+      link_(config.link, std::move(credential), random),
+      journal_(config.journal, link_.controller()),
+      flows_(link_.endpoint()) {}
+
+void ConnectorNode::start(const Now& now) {
+  if (config_.standing) enter(*config_.standing, now);
+  link_.start(now);
+  take_link_events(now);
+}
+
+// enter makes the engine: the node knows who it is.
+void ConnectorNode::enter(const Standing& standing, const Now& now) {
+  standing_ = standing;
+  engine_.emplace(
+      config_.engine,
+      connector::Engine::Self{
+          .tenant = standing.tenant, .network = standing.network, .connector = standing.connector},
+      random_);
+  take_keys(standing.jwks, now);
+  engine_->handle(connector::OwnAddressesChanged{own_addresses_}, now);
+  take_engine_outputs(now);
+}
+
+void ConnectorNode::handle(const quic::ReceivedDatagrams& datagrams, const Now& now) {
+  link_.handle(datagrams, now);
+}
+
+void ConnectorNode::handle_timeout(const Now& now) {
+  link_.handle_timeout(now);
+  journal_.handle_timeout(now);
+  if (engine_) {
+    engine_->handle_timeout(now);
+    take_engine_outputs(now);
+  }
+  end_idle_flows(now);
+}
+
+std::optional<ConnectorNode::Effect> ConnectorNode::poll_effect(const Now& now) {
+  if (effects_.empty()) take_link_events(now);
+  if (effects_.empty()) return std::nullopt;
+  Effect effect = std::move(effects_.front());
+  effects_.pop_front();
+  return effect;
+}
+
+std::optional<Instant> ConnectorNode::next_deadline() const {
+  auto deadline = earlier_of(link_.next_deadline(), journal_.next_deadline());
+  if (engine_) deadline = earlier_of(deadline, engine_->next_deadline());
+  return earlier_of(deadline, idle_check_at_);
+}
+
+void ConnectorNode::take_link_events(const Now& now) {
+  while (auto event = link_.poll_event(now)) take(*event, now);
+}
+
+void ConnectorNode::take(Link::Event& event, const Now& now) {
+  if (auto* told = std::get_if<Told>(&event)) {
+    take_told(told->message, now);
+  } else if (const auto* of_endpoint = std::get_if<quic::Event>(&event)) {
+    take_endpoint_event(*of_endpoint, now);
+  } else if (auto* admitted = std::get_if<Admitted>(&event)) {
+    const auto connector = parse_id_as<ConnectorIdTag>(admitted->admission.node);
+    if (!connector) {
+      effects_.emplace_back(Refused{.status = 0, .detail = "the controller gave no connector id"});
+      return;
+    }
+    enter({.tenant = admitted->admission.tenant,
+           .network = admitted->admission.network,
+           .connector = *connector,
+           .jwks = admitted->admission.jwks},
+          now);
+    effects_.emplace_back(StandingChanged{*standing_});
+  } else if (std::holds_alternative<SessionUp>(event)) {
+    journal_.session_up(now);
+  } else if (std::holds_alternative<HeartbeatDue>(event) ||
+             std::holds_alternative<RelayBound>(event) ||
+             std::holds_alternative<RelayUnbound>(event)) {
+    send_heartbeat(now);
+  } else if (const auto* answered = std::get_if<CallAnswered>(&event)) {
+    (void)journal_.take_answer(*answered, now);  // Otherwise a heartbeat's: nothing to learn.
+  } else if (const auto* failed = std::get_if<CallFailed>(&event)) {
+    (void)journal_.take_failure(*failed, now);
+  } else if (auto* refused = std::get_if<Refused>(&event)) {
+    effects_.emplace_back(std::move(*refused));
+  } else if (auto* lookup = std::get_if<Lookup>(&event)) {
+    effects_.emplace_back(std::move(*lookup));
+  } else if (auto* notice = std::get_if<Notice>(&event)) {
+    effects_.emplace_back(std::move(*notice));
+  }
+}
+
+void ConnectorNode::take_told(WatchMessage& message, const Now& now) {
+  if (!engine_) return;
+  if (const auto* snapshot = std::get_if<WatchSnapshot>(&message)) {
+    if (!snapshot->jwks.empty()) take_keys(snapshot->jwks, now);
+    take_configuration(snapshot->config, now);
+    if (!snapshot->revoked.empty()) {
+      engine_->handle(connector::GrantsRevoked{.grants = snapshot->revoked, .reason = "revoked"},
+                      now);
+    }
+  } else if (const auto* delta = std::get_if<WatchDelta>(&message)) {
+    take_configuration(delta->config, now);
+  } else if (const auto* keys = std::get_if<WatchKeys>(&message)) {
+    if (!keys->jwks.empty()) take_keys(keys->jwks, now);
+  } else if (const auto* revoke = std::get_if<WatchRevoke>(&message)) {
+    engine_->handle(connector::GrantsRevoked{.grants = revoke->grants, .reason = revoke->reason},
+                    now);
+  }
+  take_engine_outputs(now);
+}
+
+// The keys arrive over the connection whose key is pinned; that is what vouches for them.
+void ConnectorNode::take_keys(const std::string& jwks, const Now& now) {
+  auto keys = grant::KeySet::parse(jwks);
+  if (!keys) return warn("the tenant's keys are malformed", "kept the former ones");
+  keys_ = *keys;
+  engine_->handle(connector::KeysReceived{std::move(*keys)}, now);
+  if (standing_ && standing_->jwks != jwks) {
+    standing_->jwks = jwks;
+    effects_.emplace_back(StandingChanged{*standing_});
+  }
+}
+
+void ConnectorNode::take_configuration(const std::string& token, const Now& now) {
+  auto configuration = grant::verify(
+      token, keys_,
+      grant::NodeConfigExpectations{
+          .tenant = standing_->tenant, .node = {standing_->connector.text}, .now = now.unix_time});
+  if (!configuration) {
+    return warn("a configuration was refused", std::string(to_text(configuration.error())));
+  }
+  engine_->handle(connector::ConfigurationReceived{std::move(*configuration)}, now);
+}
+
+void ConnectorNode::take_endpoint_event(const quic::Event& event, const Now& now) {
+  if (!engine_) return;  // Nobody can have a grant yet.
+  if (const auto* ready = std::get_if<quic::ConnectionReady>(&event)) {
+    if (!ready->is_accepted || !ready->peer) return;
+    engine_->handle(connector::PeerConnected{.peer = peer_of(ready->connection),
+                                             .certificate = ready->peer->certificate},
+                    now);
+  } else if (const auto* closed = std::get_if<quic::ConnectionClosed>(&event)) {
+    std::erase_if(renewals_,
+                  [&](const auto& entry) { return entry.second.connection == closed->connection; });
+    engine_->handle(connector::PeerGone{peer_of(closed->connection)}, now);
+  } else if (const auto* request = std::get_if<quic::RequestReceived>(&event)) {
+    take_request(*request, now);
+  } else if (const auto* readable = std::get_if<quic::StreamReadable>(&event)) {
+    if (const auto flow = flows_.flow_of(readable->stream)) {
+      effects_.emplace_back(FlowReadable{*flow});
+    } else {
+      const quic::Readable bytes = link_.endpoint().readable(readable->stream);
+      link_.endpoint().consume(readable->stream, bytes.bytes.size());  // Of a refused request.
+    }
+  } else if (const auto* writable = std::get_if<quic::StreamWritable>(&event)) {
+    if (const auto flow = flows_.flow_of(writable->stream)) {
+      effects_.emplace_back(FlowWritable{*flow});
+    }
+  } else if (const auto* reset = std::get_if<quic::StreamReset>(&event)) {
+    abort_flow(reset->stream);
+  } else if (const auto* stopped = std::get_if<quic::StreamStopped>(&event)) {
+    abort_flow(stopped->stream);
+  }
+  take_engine_outputs(now);
+}
+
+void ConnectorNode::take_request(const quic::RequestReceived& received, const Now& now) {
+  const http::Request& request = received.request;
+  const quic::StreamKey& stream = received.stream;
+  Secret token = bearer_token(request.fields, "proxy-authorization");
+  if (request.method == "POST" && request.path == kGrantPath) {
+    const connector::RenewalKey renewal{next_key_++};
+    renewals_.emplace(renewal, stream);
+    engine_->handle(
+        connector::GrantPresented{
+            .renewal = renewal, .peer = peer_of(stream.connection), .token = std::move(token)},
+        now);
+    return;
+  }
+  std::string target;
+  Protocol protocol = Protocol::tcp;
+  if (request.method == "CONNECT" && request.protocol.empty()) {
+    target = request.authority;
+  } else if (request.method == "CONNECT" && request.protocol == kConnectUdpProtocol) {
+    protocol = Protocol::udp;
+    if (const auto authority = wire::parse_udp_path(request.path)) target = authority->to_text();
+  } else {
+    (void)link_.endpoint().respond(  // A stream that is gone needs no answer.
+        stream,
+        refusal_response(request.method == "CONNECT" ? 501 : 404,
+                         wire::ProxyError::http_request_error, "no such service"),
+        true);
+    link_.endpoint().stop(stream, kStreamNoError);
+    return;
+  }
+  const SocketAddress remote =
+      link_.endpoint().remote_of(stream.connection).value_or(SocketAddress());
+  const FlowKey flow{next_key_++};
+  flows_.pair(flow, stream);
+  if (protocol == Protocol::udp) udp_flows_.emplace(flow, now.instant);
+  engine_->handle(connector::FlowRequested{.flow = flow,
+                                           .peer = peer_of(stream.connection),
+                                           .target = std::move(target),
+                                           .protocol = protocol,
+                                           .token = std::move(token),
+                                           .client_address = remote,
+                                           .path = path_of(remote)},
+                  now);
+}
+
+void ConnectorNode::take_engine_outputs(const Now& now) {
+  while (auto output = engine_->poll_output()) {
+    if (auto* report = std::get_if<connector::Report>(&*output)) {
+      journal_.add(report->report, now);
+    } else if (std::holds_alternative<connector::SnapshotNeeded>(*output)) {
+      link_.controller().restart_watch(now);
+    } else if (const auto* close = std::get_if<connector::ClosePeer>(&*output)) {
+      link_.endpoint().close(connection_of(close->peer), kStreamNoError,
+                             connector::to_text(close->reason), now.instant);
+    } else {
+      take_output(*output, now);
+    }
+  }
+}
+
+void ConnectorNode::take_output(connector::Engine::Output& output, const Now& now) {
+  if (auto* resolve = std::get_if<connector::Resolve>(&output)) {
+    const LookupKey key = link_.new_lookup_key();
+    lookups_.emplace(key, resolve->flow);
+    effects_.emplace_back(Lookup{.key = key, .name = std::move(resolve->name)});
+  } else if (auto* dial = std::get_if<connector::Dial>(&output)) {
+    effects_.emplace_back(DialWanted{
+        .flow = dial->flow, .protocol = dial->protocol, .addresses = std::move(dial->addresses)});
+  } else if (const auto* accept = std::get_if<connector::Accept>(&output)) {
+    const auto stream = flows_.stream_of(accept->flow);
+    http::Response response{.status = 200};
+    response.fields.add(std::string(kFlowField), accept->id.text);
+    const bool is_udp = udp_flows_.contains(accept->flow);
+    if (is_udp) response.fields.add("capsule-protocol", "?1");
+    if (stream) (void)link_.endpoint().respond(*stream, response, false);  // PeerGone says it.
+    if (is_udp) {
+      udp_flows_[accept->flow] = now.instant;
+      if (!idle_check_at_) idle_check_at_ = now.instant + kIdleCheckInterval;
+    }
+    open_flows_.insert(accept->flow);
+    effects_.emplace_back(
+        FlowOpened{.flow = accept->flow, .protocol = is_udp ? Protocol::udp : Protocol::tcp});
+  } else if (const auto* refusal = std::get_if<connector::Refuse>(&output)) {
+    take_refusal(*refusal);
+  } else if (const auto* cut = std::get_if<connector::Cut>(&output)) {
+    flows_.abandon(cut->flow, kStreamConnectError);
+    effects_.emplace_back(
+        Notice{.level = NoticeLevel::info,
+               .message = "cut a flow",
+               .fields = {{"reason", std::string(connector::to_text(cut->reason))}}});
+    effects_.emplace_back(FlowCut{cut->flow});
+  } else if (const auto* answer = std::get_if<connector::GrantAnswered>(&output)) {
+    take_grant_answer(*answer);
+  }
+}
+
+void ConnectorNode::take_refusal(const connector::Refuse& refusal) {
+  if (const auto stream = flows_.stream_of(refusal.flow)) {
+    http::Response response = refusal_response(refusal.status, refusal.error, refusal.details);
+    response.fields.add(std::string(kFlowField), refusal.id.text);
+    (void)link_.endpoint().respond(*stream, response, true);
+    link_.endpoint().stop(*stream, kStreamNoError);
+  }
+  flows_.unpair(refusal.flow);
+  udp_flows_.erase(refusal.flow);
+  effects_.emplace_back(
+      Notice{.level = NoticeLevel::debug,
+             .message = "refused a flow",
+             .fields = {{"flow", refusal.id.text}, {"details", refusal.details}}});
+  effects_.emplace_back(FlowDropped{refusal.flow});
+}
+
+void ConnectorNode::take_grant_answer(const connector::GrantAnswered& answer) {
+  const auto found = renewals_.find(answer.renewal);
+  if (found == renewals_.end()) return;
+  const http::Response response =
+      answer.refusal
+          ? refusal_response(answer.refusal->status, answer.refusal->error, answer.refusal->details)
+          : http::Response{.status = 204};
+  (void)link_.endpoint().respond(found->second, response, true);
+  link_.endpoint().stop(found->second, kStreamNoError);
+  renewals_.erase(found);
+}
+
+// An open flow is ended by the shell, so that both of its sides go down together; a flow that is
+// not open yet has its answer coming, and nobody to read it.
+void ConnectorNode::abort_flow(const quic::StreamKey& stream) {
+  const auto flow = flows_.flow_of(stream);
+  if (!flow || !open_flows_.contains(*flow)) return;
+  effects_.emplace_back(FlowAborted{*flow});
+}
+
+void ConnectorNode::lookup_done(LookupKey key, const std::vector<IpAddress>& addresses,
+                                bool is_name_absent, const Now& now) {
+  if (link_.lookup_done(key, addresses, now)) return;
+  const auto found = lookups_.find(key);
+  if (found == lookups_.end()) return;
+  const FlowKey flow = found->second;
+  lookups_.erase(found);
+  connector::Resolved resolved{.flow = flow, .result = addresses};
+  if (addresses.empty()) {
+    resolved.result = std::unexpected(is_name_absent ? connector::ResolveError::no_such_name
+                                                     : connector::ResolveError::failed);
+  }
+  engine_->handle(std::move(resolved), now);
+  take_engine_outputs(now);
+}
+
+void ConnectorNode::dialed(FlowKey flow, std::expected<SocketAddress, connector::DialError> result,
+                           const Now& now) {
+  ZT_ASSERT(engine_.has_value());
+  engine_->handle(connector::Dialed{.flow = flow, .result = result}, now);
+  take_engine_outputs(now);
+}
+
+void ConnectorNode::flow_ended(FlowKey flow, std::uint64_t bytes_up, std::uint64_t bytes_down,
+                               connector::FlowEnd cause, const Now& now) {
+  ZT_ASSERT(engine_.has_value());
+  if (cause != connector::FlowEnd::finished) flows_.abandon(flow, kStreamConnectError);
+  flows_.unpair(flow);
+  udp_flows_.erase(flow);
+  open_flows_.erase(flow);
+  engine_->handle(
+      connector::FlowEnded{
+          .flow = flow, .bytes_up = bytes_up, .bytes_down = bytes_down, .cause = cause},
+      now);
+  take_engine_outputs(now);
+}
+
+void ConnectorNode::own_addresses_changed(const std::vector<IpAddress>& addresses, const Now& now) {
+  own_addresses_ = addresses;
+  if (!engine_) return;
+  engine_->handle(connector::OwnAddressesChanged{own_addresses_}, now);
+  take_engine_outputs(now);
+}
+
+std::optional<ConnectorNode::FlowDatagram> ConnectorNode::poll_datagram(const Now& now) {
+  while (const auto received = link_.endpoint().poll_datagram()) {
+    const auto flow = flows_.flow_of(received->stream);
+    if (!flow || !open_flows_.contains(*flow)) continue;
+    const auto payload = wire::parse_udp_datagram(received->payload);
+    if (!payload) continue;
+    udp_flows_[*flow] = now.instant;
+    return FlowDatagram{.flow = *flow, .payload = *payload};
+  }
+  return std::nullopt;
+}
+
+void ConnectorNode::send_datagram(FlowKey flow, std::span<const std::byte> payload,
+                                  const Now& now) {
+  const auto stream = flows_.stream_of(flow);
+  if (!stream) return;
+  udp_flows_[flow] = now.instant;
+  frame_udp_payload(payload, datagram_);
+  // Dropped when the queue is full or the path too small: so would a router.
+  (void)link_.endpoint().send_datagram(*stream, datagram_);
+}
+
+void ConnectorNode::send_heartbeat(const Now& now) {
+  nlohmann::json body = {{"version", config_.link.controller.version},
+                         {"relays", nlohmann::json::array()},
+                         {"flows", open_flows_.size()}};
+  for (const RelayId& relay : link_.relays().bound_relays()) body["relays"].push_back(relay.text);
+  // Without a session there is nobody to tell; the next one begins with a heartbeat.
+  (void)link_.controller().call("POST", "/api/v1/node/heartbeat", body.dump(), now);
+}
+
+void ConnectorNode::end_idle_flows(const Now& now) {
+  if (!idle_check_at_ || now.instant < *idle_check_at_) return;
+  for (const auto& [flow, last_used] : udp_flows_) {
+    const bool is_idle = now.instant - last_used >= config_.udp_idle_timeout;
+    // To the shell an idle flow ends like one that its client gave up.
+    if (is_idle && open_flows_.contains(flow)) effects_.emplace_back(FlowAborted{flow});
+  }
+  idle_check_at_.reset();
+  if (!udp_flows_.empty()) idle_check_at_ = now.instant + kIdleCheckInterval;
+}
+
+std::string ConnectorNode::path_of(const SocketAddress& remote) const {
+  for (const RelayId& relay : link_.relays().bound_relays()) {
+    if (link_.relays().bound_at(relay) == remote) return "relayed:" + relay.text;
+  }
+  return "direct";
+}
+
+void ConnectorNode::warn(std::string_view message, std::string reason) {
+  effects_.emplace_back(Notice{
+      .level = NoticeLevel::warn, .message = message, .fields = {{"reason", std::move(reason)}}});
+}
+
+}  // namespace zt::node

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// node/connector_node.h: a whole connector but for its sockets.
+//
+// Theory of operation
+//   Datagrams and answers of the world go in; datagrams, effects and the bytes of flows come out.
+//   It is a Link (endpoint, controller, relays) and a connector::Engine, and translates between
+//   them: a CONNECT becomes FlowRequested, Accept becomes a 200, a line of the watch stream becomes
+//   a configuration.
+//
+//   The shell answers each effect: Lookup by lookup_done, DialWanted by dialed. Once FlowOpened is
+//   out, it moves bytes between its socket and the flow (`flows()`, or the datagram calls), told by
+//   FlowReadable and FlowWritable when there is reason to look again, until both sides are at their
+//   end; then it calls flow_ended. FlowAborted and FlowCut ask it to abandon the socket and call
+//   flow_ended at once.
+//
+// Limits   Those of the parts.
+// Threats  Nothing of a request reaches the shell but vetted addresses.
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "node/flow_journal.h"
+#include "node/flow_streams.h"
+#include "node/link.h"
+#include "node/notice.h"
+#include "zt/base/random.h"
+#include "zt/base/time.h"
+#include "zt/connector/engine.h"
+#include "zt/grant/jwk.h"
+
+namespace zt::node {
+
+class ConnectorNode {
+ public:
+  using FlowKey = connector::FlowKey;
+
+  // Standing is what enrolment made of this machine. It is kept over restarts.
+  struct Standing {
+    TenantId tenant;
+    NetworkId network;
+    ConnectorId connector;
+    std::string jwks;  // The tenant's keys, as JSON text.
+  };
+
+  struct Config {
+    Link::Config link;
+    connector::Engine::Limits engine;
+    FlowJournal::Limits journal;
+    Duration udp_idle_timeout = std::chrono::minutes(2);  // RFC 4787 REQ-5 asks for two.
+    std::optional<Standing> standing;                     // Absent before the first enrolment.
+  };
+
+  // --- Effects.
+
+  struct DialWanted {  // Dial one of these, in this order, and call dialed().
+    FlowKey flow{};
+    Protocol protocol = Protocol::tcp;
+    std::vector<SocketAddress> addresses;
+  };
+  struct FlowOpened {  // Move its bytes.
+    FlowKey flow{};
+    Protocol protocol = Protocol::tcp;
+  };
+  struct FlowDropped {  // It never opened: drop its dial or its socket. The key is dead.
+    FlowKey flow{};
+  };
+  struct FlowReadable {
+    FlowKey flow{};
+  };
+  struct FlowWritable {
+    FlowKey flow{};
+  };
+  struct FlowAborted {  // The client abandoned it: reset the socket, then flow_ended(client_reset).
+    FlowKey flow{};
+  };
+  struct FlowCut {  // Access ended: reset the socket, then flow_ended(cut).
+    FlowKey flow{};
+  };
+  struct StandingChanged {  // Keep it.
+    Standing standing;
+  };
+  // Refused is of node/controller_session.h: the node has to stop.
+  using Effect = std::variant<Lookup, DialWanted, FlowOpened, FlowDropped, FlowReadable,
+                              FlowWritable, FlowAborted, FlowCut, StandingChanged, Refused, Notice>;
+
+  // `random` outlives the node. `credential` is KnownIdentity if and only if there is a standing.
+  ConnectorNode(const Config& config, Credential credential, Random& random);
+  ConnectorNode(const ConnectorNode&) = delete;
+  ConnectorNode& operator=(const ConnectorNode&) = delete;
+
+  // --- The engine contract.
+
+  void start(const Now& now);
+  void handle(const quic::ReceivedDatagrams& datagrams, const Now& now);
+  void handle_timeout(const Now& now);
+  [[nodiscard]] std::optional<Effect> poll_effect(const Now& now);
+  [[nodiscard]] std::optional<quic::Transmit> poll_transmit(std::span<std::byte> buffer,
+                                                            const Now& now) {
+    return link_.endpoint().poll_transmit(buffer, now.instant);
+  }
+  [[nodiscard]] std::optional<Instant> next_deadline() const;
+
+  // --- Answers of the world.
+
+  // lookup_done: no addresses and `is_name_absent` means that the name does not exist.
+  void lookup_done(LookupKey key, const std::vector<IpAddress>& addresses, bool is_name_absent,
+                   const Now& now);
+  void dialed(FlowKey flow, std::expected<SocketAddress, connector::DialError> result,
+              const Now& now);
+  void flow_ended(FlowKey flow, std::uint64_t bytes_up, std::uint64_t bytes_down,
+                  connector::FlowEnd cause, const Now& now);
+  void own_addresses_changed(const std::vector<IpAddress>& addresses, const Now& now);
+
+  // --- Bytes of TCP flows.
+
+  [[nodiscard]] FlowStreams<FlowKey>& flows() { return flows_; }
+
+  // --- Datagrams of UDP flows (RFC 9298).
+
+  struct FlowDatagram {
+    FlowKey flow{};
+    std::span<const std::byte> payload;  // Dies with the next call that is not const.
+  };
+  [[nodiscard]] std::optional<FlowDatagram> poll_datagram(const Now& now);
+  // send_datagram carries a datagram of the resource; what does not fit the path is dropped.
+  void send_datagram(FlowKey flow, std::span<const std::byte> payload, const Now& now);
+
+  // --- For status.
+
+  [[nodiscard]] const Link& link() const { return link_; }
+  [[nodiscard]] const connector::Engine* engine() const { return engine_ ? &*engine_ : nullptr; }
+
+ private:
+  void enter(const Standing& standing, const Now& now);
+  void take_link_events(const Now& now);
+  void take_engine_outputs(const Now& now);
+  void take(Link::Event& event, const Now& now);
+  void take_told(WatchMessage& message, const Now& now);
+  void take_keys(const std::string& jwks, const Now& now);
+  void take_configuration(const std::string& token, const Now& now);
+  void take_endpoint_event(const quic::Event& event, const Now& now);
+  void take_request(const quic::RequestReceived& received, const Now& now);
+  void take_output(connector::Engine::Output& output, const Now& now);
+  void take_refusal(const connector::Refuse& refusal);
+  void take_grant_answer(const connector::GrantAnswered& answer);
+  void abort_flow(const quic::StreamKey& stream);
+  void send_heartbeat(const Now& now);
+  void end_idle_flows(const Now& now);
+  [[nodiscard]] std::string path_of(const SocketAddress& remote) const;
+  void warn(std::string_view message, std::string reason);
+
+  Config config_;
+  Random& random_;
+  Link link_;
+  FlowJournal journal_;
+  FlowStreams<FlowKey> flows_;
+  std::optional<Standing> standing_;
+  grant::KeySet keys_;
+  std::optional<connector::Engine> engine_;  // From the first admission on.
+  std::vector<IpAddress> own_addresses_;
+  std::uint64_t next_key_ = 1;
+  std::map<LookupKey, FlowKey> lookups_;
+  std::map<connector::RenewalKey, quic::StreamKey> renewals_;
+  std::map<FlowKey, Instant> udp_flows_;  // When each last carried something.
+  std::set<FlowKey> open_flows_;
+  std::optional<Instant> idle_check_at_;
+  std::vector<std::byte> datagram_;  // Scratch.
+  std::deque<Effect> effects_;
+};
+
+}  // namespace zt::node

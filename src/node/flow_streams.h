@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// node/flow_streams.h: which stream carries which flow, and a flow's bytes by its own key.
+//
+// Theory of operation
+//   A role names a flow by a key of its own, the endpoint by a stream. While a stream carries a
+//   flow, the two are paired here, and the shell moves the flow's bytes by the flow's key, in the
+//   words of quic::Endpoint. A flow without a stream answers like one whose peer is gone: nothing
+//   to read, no space to write.
+//
+// Limits   The pairs are bounded by the role's limit of flows.
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+
+#include "quic/endpoint.h"
+#include "zt/base/bytes.h"
+#include "zt/base/protocol.h"
+
+namespace zt::node {
+
+// The codes with which streams end early (RFC 9114 section 8.1, RFC 9110 section 9.3.6).
+inline constexpr std::uint64_t kStreamNoError = 0x100;           // H3_NO_ERROR
+inline constexpr std::uint64_t kStreamRequestCancelled = 0x10c;  // H3_REQUEST_CANCELLED
+inline constexpr std::uint64_t kStreamConnectError = 0x10f;      // H3_CONNECT_ERROR: reset by TCP.
+
+template <class FlowKey>
+class FlowStreams {
+ public:
+  explicit FlowStreams(quic::Endpoint& endpoint) : endpoint_(endpoint) {}
+
+  void pair(FlowKey flow, const quic::StreamKey& stream) {
+    streams_[flow] = stream;
+    flows_[stream] = flow;
+  }
+  void unpair(FlowKey flow) {
+    const auto found = streams_.find(flow);
+    if (found == streams_.end()) return;
+    flows_.erase(found->second);
+    streams_.erase(found);
+  }
+  [[nodiscard]] std::optional<quic::StreamKey> stream_of(FlowKey flow) const {
+    const auto found = streams_.find(flow);
+    return found == streams_.end() ? std::nullopt : std::optional(found->second);
+  }
+  [[nodiscard]] std::optional<FlowKey> flow_of(const quic::StreamKey& stream) const {
+    const auto found = flows_.find(stream);
+    return found == flows_.end() ? std::nullopt : std::optional(found->second);
+  }
+  [[nodiscard]] std::size_t count() const { return streams_.size(); }
+
+  // --- A flow's bytes; see quic::Endpoint for each word.
+
+  [[nodiscard]] std::span<std::byte> writable(FlowKey flow) {
+    const auto stream = stream_of(flow);
+    return stream ? endpoint_.writable(*stream) : std::span<std::byte>();
+  }
+  void commit(FlowKey flow, std::size_t size) {
+    if (const auto stream = stream_of(flow)) endpoint_.commit(*stream, size);
+  }
+  void finish(FlowKey flow) {
+    if (const auto stream = stream_of(flow)) endpoint_.finish(*stream);
+  }
+  [[nodiscard]] quic::Readable readable(FlowKey flow) const {
+    const auto stream = stream_of(flow);
+    return stream ? endpoint_.readable(*stream) : quic::Readable{};
+  }
+  void consume(FlowKey flow, std::size_t size) {
+    if (const auto stream = stream_of(flow)) endpoint_.consume(*stream, size);
+  }
+  // abandon ends both directions at once.
+  void abandon(FlowKey flow, std::uint64_t code) {
+    const auto stream = stream_of(flow);
+    if (!stream) return;
+    endpoint_.reset(*stream, code);
+    endpoint_.stop(*stream, code);
+  }
+
+ private:
+  quic::Endpoint& endpoint_;
+  std::map<FlowKey, quic::StreamKey> streams_;
+  std::map<quic::StreamKey, FlowKey> flows_;
+};
+
+}  // namespace zt::node

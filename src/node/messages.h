@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// node/messages.h: the names of what client and connector, or node and relay, say to each other.
+
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "zt/base/secret.h"
+#include "zt/http/message.h"
+#include "zt/wire/connect_udp.h"
+
+namespace zt::node {
+
+// A client presents a renewed grant by POST to this path of a connector.
+inline constexpr std::string_view kGrantPath = "/.well-known/zt/grant";
+// The :protocol of a UDP flow's extended CONNECT (RFC 9298 section 3.4).
+inline constexpr std::string_view kConnectUdpProtocol = "connect-udp";
+// The response field in which a connector says under which id it reports the flow.
+inline constexpr std::string_view kFlowField = "zt-flow";
+
+// bearer_token returns the credential of `name: Bearer …` (RFC 6750 section 2.1); empty if there is
+// none.
+[[nodiscard]] inline Secret bearer_token(const http::Fields& fields, std::string_view name) {
+  constexpr std::string_view kScheme = "Bearer ";
+  const auto value = fields.find(name);
+  if (!value || !value->starts_with(kScheme)) return Secret();
+  return Secret(value->substr(kScheme.size()));
+}
+
+// frame_udp_payload writes the HTTP Datagram for a UDP payload into `datagram` (RFC 9298 section
+// 5), reusing its memory.
+inline void frame_udp_payload(std::span<const std::byte> payload,
+                              std::vector<std::byte>& datagram) {
+  datagram.assign(1, wire::kUdpContext);
+  datagram.insert(datagram.end(), payload.begin(), payload.end());
+}
+
+}  // namespace zt::node

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/relay_node.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+#include <vector>
+
+#include "node/messages.h"
+#include "zt/relay/dispatch.h"
+#include "zt/wire/proxy_status.h"
+
+namespace zt::node {
+
+RelayNode::RelayNode(const Config& config, Credential credential, Random& random,
+                     DatagramSink& sink)
+    : config_(config),
+      sink_(sink),
+      link_(config.link, std::move(credential), random),
+      engine_(config.engine, random) {}
+
+void RelayNode::start(const Now& now) {
+  link_.start(now);
+  take_link_events(now);
+}
+
+void RelayNode::handle(const quic::ReceivedDatagrams& datagrams, const Now& now) {
+  const RouteId& own_route = config_.link.endpoint.route;
+  relay::for_each_run(datagrams.bytes, datagrams.segment_size, [&](const relay::Run& run) {
+    const relay::Verdict verdict =
+        relay::dispatch(engine_, own_route, datagrams.remote, run, now.instant);
+    switch (verdict.place) {
+      case relay::Verdict::Place::forward:
+        sink_.send(verdict.target, run.bytes, run.segment_size, datagrams.ecn);
+        break;
+      case relay::Verdict::Place::own:
+        link_.handle({.remote = datagrams.remote,
+                      .bytes = run.bytes,
+                      .segment_size = std::min(run.segment_size, run.bytes.size()),
+                      .ecn = datagrams.ecn},
+                     now);
+        break;
+      case relay::Verdict::Place::drop:
+        break;
+    }
+  });
+}
+
+void RelayNode::handle_timeout(const Now& now) {
+  link_.handle_timeout(now);
+  engine_.handle_timeout(now);
+  take_engine_outputs();
+}
+
+std::optional<RelayNode::Effect> RelayNode::poll_effect(const Now& now) {
+  if (effects_.empty()) take_link_events(now);
+  if (effects_.empty()) return std::nullopt;
+  Effect effect = std::move(effects_.front());
+  effects_.pop_front();
+  return effect;
+}
+
+std::optional<Instant> RelayNode::next_deadline() const {
+  return earlier_of(link_.next_deadline(), engine_.next_deadline());
+}
+
+void RelayNode::lookup_done(LookupKey key, const std::vector<IpAddress>& addresses,
+                            bool /*is_name_absent*/, const Now& now) {
+  (void)link_.lookup_done(key, addresses, now);  // A relay looks up nothing for itself.
+}
+
+void RelayNode::take_link_events(const Now& now) {
+  while (auto event = link_.poll_event(now)) {
+    if (const auto* of_endpoint = std::get_if<quic::Event>(&*event)) {
+      take_endpoint_event(*of_endpoint, now);
+    } else if (const auto* told = std::get_if<Told>(&*event)) {
+      take_told(told->message);
+    } else if (std::holds_alternative<HeartbeatDue>(*event)) {
+      send_heartbeat(now);
+    } else if (auto* admitted = std::get_if<Admitted>(&*event)) {
+      effects_.emplace_back(StandingChanged{
+          {.tenant = admitted->admission.tenant, .relay = RelayId{admitted->admission.node}}});
+    } else if (auto* refused = std::get_if<Refused>(&*event)) {
+      effects_.emplace_back(std::move(*refused));
+    } else if (auto* lookup = std::get_if<Lookup>(&*event)) {
+      effects_.emplace_back(std::move(*lookup));
+    } else if (auto* notice = std::get_if<Notice>(&*event)) {
+      effects_.emplace_back(std::move(*notice));
+    }
+  }
+}
+
+void RelayNode::take_told(const WatchMessage& message) {
+  if (const auto* snapshot = std::get_if<WatchSnapshot>(&message)) take_tenants(snapshot->tenants);
+  if (const auto* keys = std::get_if<WatchKeys>(&message)) take_tenants(keys->tenants);
+}
+
+// The list replaces what we know. A tenant whose keys do not parse is not served.
+void RelayNode::take_tenants(const std::vector<TenantKeys>& tenants) {
+  tenants_.clear();
+  for (const TenantKeys& tenant : tenants) {
+    auto keys = grant::KeySet::parse(tenant.jwks);
+    if (keys) {
+      tenants_.insert_or_assign(tenant.tenant, std::move(*keys));
+    } else {
+      effects_.emplace_back(Notice{.level = NoticeLevel::warn,
+                                   .message = "a tenant's keys are malformed",
+                                   .fields = {{"tenant", tenant.tenant.text}}});
+    }
+  }
+}
+
+void RelayNode::take_endpoint_event(const quic::Event& event, const Now& now) {
+  if (const auto* ready = std::get_if<quic::ConnectionReady>(&event)) {
+    if (ready->is_accepted && ready->peer) {
+      peers_.emplace(ready->connection, ready->peer->certificate);
+    }
+  } else if (const auto* closed = std::get_if<quic::ConnectionClosed>(&event)) {
+    peers_.erase(closed->connection);
+    std::vector<quic::StreamKey> streams;
+    for (const auto& [stream, key] : keys_) {
+      if (stream.connection == closed->connection) streams.push_back(stream);
+    }
+    for (const quic::StreamKey& stream : streams) unbind(stream, now);
+  } else if (const auto* moved = std::get_if<quic::ConnectionMoved>(&event)) {
+    for (const auto& [stream, key] : keys_) {
+      if (stream.connection == moved->connection) engine_.move(key, moved->remote, now);
+    }
+    take_engine_outputs();
+  } else if (const auto* request = std::get_if<quic::RequestReceived>(&event)) {
+    take_request(*request, now);
+  } else if (const auto* readable = std::get_if<quic::StreamReadable>(&event)) {
+    const quic::Readable bytes = link_.endpoint().readable(readable->stream);
+    const bool is_end = bytes.is_end;
+    link_.endpoint().consume(readable->stream, bytes.bytes.size());  // Nodes have nothing to say.
+    if (is_end) {
+      link_.endpoint().finish(readable->stream);
+      unbind(readable->stream, now);
+    }
+  } else if (const auto* reset = std::get_if<quic::StreamReset>(&event)) {
+    link_.endpoint().reset(reset->stream, kStreamNoError);
+    unbind(reset->stream, now);
+  } else if (const auto* stopped = std::get_if<quic::StreamStopped>(&event)) {
+    unbind(stopped->stream, now);
+  }
+}
+
+void RelayNode::take_request(const quic::RequestReceived& received, const Now& now) {
+  const quic::StreamKey& stream = received.stream;
+  const http::Request& request = received.request;
+  if (request.method != "CONNECT" || request.protocol != kBindProtocol ||
+      request.path != kBindPath || received.is_end) {
+    return refuse(stream, 404, "no such service");
+  }
+  const auto peer = peers_.find(stream.connection);
+  const auto remote = link_.endpoint().remote_of(stream.connection);
+  if (peer == peers_.end() || !remote) return refuse(stream, 403, "no client certificate");
+  const auto held = std::ranges::count_if(
+      keys_, [&](const auto& entry) { return entry.first.connection == stream.connection; });
+  if (static_cast<std::size_t>(held) >= config_.bindings_per_connection_max) {
+    return refuse(stream, 429, "too many bindings on one connection");
+  }
+  const Secret presented = bearer_token(request.fields, "proxy-authorization");
+  const auto token = grant::verify(
+      presented.reveal(), tenants_,
+      grant::RelayTokenExpectations{.node_certificate = peer->second, .now = now.unix_time});
+  if (!token) return refuse(stream, 403, to_text(token.error()));
+  const relay::BindingKey key{next_binding_++};
+  const auto bound = engine_.bind({.key = key,
+                                   .route = token->route,
+                                   .tenant = token->tenant,
+                                   .certificate = peer->second,
+                                   .source = *remote,
+                                   .expires = token->expires_at},
+                                  now);
+  if (!bound) return refuse(stream, 503, relay::to_text(bound.error()));
+  bindings_.emplace(key, Binding{.stream = stream, .tenant = token->tenant});
+  keys_.emplace(stream, key);
+  http::Response response{.status = 200};
+  response.fields.add(std::string(kObservedAddressField), remote->to_text());
+  // If the stream is gone already, its end unbinds.
+  (void)link_.endpoint().respond(stream, response, false);
+  effects_.emplace_back(Notice{.level = NoticeLevel::debug,
+                               .message = "bound a route",
+                               .fields = {{"tenant", token->tenant.text}}});
+  take_engine_outputs();
+}
+
+void RelayNode::refuse(const quic::StreamKey& stream, int status, std::string_view details) {
+  http::Response response{.status = status};
+  response.fields.add("proxy-status", wire::to_text(wire::ProxyStatus{
+                                          .proxy = "zt-relay",
+                                          .error = wire::ProxyError::http_request_denied,
+                                          .details = std::string(details)}));
+  (void)link_.endpoint().respond(stream, response, true);  // A stream that is gone needs no answer.
+  link_.endpoint().stop(stream, kStreamNoError);
+  effects_.emplace_back(Notice{.level = NoticeLevel::debug,
+                               .message = "refused a request",
+                               .fields = {{"details", std::string(details)}}});
+}
+
+void RelayNode::unbind(const quic::StreamKey& stream, const Now& now) {
+  const auto key = binding_of(stream);
+  if (!key) return;
+  engine_.unbind(*key, now);
+  bindings_.erase(*key);
+  keys_.erase(stream);
+  take_engine_outputs();
+}
+
+// A binding that ended by itself takes its stream with it, so that the node notices.
+void RelayNode::take_engine_outputs() {
+  while (const auto ended = engine_.poll_output()) {
+    const auto found = bindings_.find(ended->key);
+    if (found == bindings_.end()) continue;
+    const quic::StreamKey stream = found->second.stream;
+    link_.endpoint().finish(stream);
+    link_.endpoint().stop(stream, kStreamNoError);
+    keys_.erase(stream);
+    bindings_.erase(found);
+  }
+}
+
+void RelayNode::send_heartbeat(const Now& now) {
+  const nlohmann::json body = {{"version", config_.link.controller.version},
+                               {"bindings", engine_.binding_count()}};
+  // Without a session there is nobody to tell; the next one begins with a heartbeat.
+  (void)link_.controller().call("POST", "/api/v1/node/heartbeat", body.dump(), now);
+}
+
+std::optional<relay::BindingKey> RelayNode::binding_of(const quic::StreamKey& stream) const {
+  const auto found = keys_.find(stream);
+  return found == keys_.end() ? std::nullopt : std::optional(found->second);
+}
+
+}  // namespace zt::node

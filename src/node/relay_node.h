@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// node/relay_node.h: a whole relay but for its sockets.
+//
+// Theory of operation
+//   Each run of received datagrams goes one of three ways: straight out again to the address that
+//   its route is bound to, untouched and uncopied; to the relay's own endpoint, where nodes bind
+//   their routes and the controller speaks; or nowhere. To bind, a node opens an extended CONNECT
+//   on an authenticated connection and shows a relay token, which is verified here without asking
+//   anybody. The binding lives while that stream is open and the token valid, and follows the
+//   connection when its address changes.
+//
+// Limits   relay::Engine::Limits; one connection holds at most bindings_per_connection_max
+// bindings. Threats  The relay has no key of the traffic that it forwards. What it answers to
+// strangers is at most
+//          QUIC's own handshake, which is limited to three times what they sent.
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <variant>
+
+#include "node/link.h"
+#include "node/notice.h"
+#include "zt/base/random.h"
+#include "zt/base/time.h"
+#include "zt/grant/relay_token.h"
+#include "zt/relay/engine.h"
+
+namespace zt::node {
+
+// DatagramSink is where forwarded datagrams go: straight to the socket.
+class DatagramSink {
+ public:
+  DatagramSink() = default;
+  DatagramSink(const DatagramSink&) = delete;
+  DatagramSink& operator=(const DatagramSink&) = delete;
+  virtual ~DatagramSink() = default;
+  // send takes equal segments (the last may be shorter) of the receive buffer; it does not keep
+  // them.
+  virtual void send(const SocketAddress& remote, std::span<const std::byte> bytes,
+                    std::size_t segment_size, std::uint8_t ecn) = 0;
+};
+
+class RelayNode {
+ public:
+  // Standing is what enrolment made of this machine. It is kept over restarts.
+  struct Standing {
+    TenantId tenant;
+    RelayId relay;
+  };
+
+  struct Config {
+    Link::Config link;
+    relay::Engine::Limits engine;
+    std::size_t bindings_per_connection_max = 4;
+    std::optional<Standing> standing;  // Absent before the first enrolment.
+  };
+
+  struct StandingChanged {  // Keep it.
+    Standing standing;
+  };
+  using Effect = std::variant<Lookup, StandingChanged, Refused, Notice>;
+
+  // `random` and `sink` outlive the node. `credential` is KnownIdentity if and only if there is a
+  // standing.
+  RelayNode(const Config& config, Credential credential, Random& random, DatagramSink& sink);
+  RelayNode(const RelayNode&) = delete;
+  RelayNode& operator=(const RelayNode&) = delete;
+
+  void start(const Now& now);
+  void handle(const quic::ReceivedDatagrams& datagrams, const Now& now);
+  void handle_timeout(const Now& now);
+  [[nodiscard]] std::optional<Effect> poll_effect(const Now& now);
+  [[nodiscard]] std::optional<quic::Transmit> poll_transmit(std::span<std::byte> buffer,
+                                                            const Now& now) {
+    return link_.endpoint().poll_transmit(buffer, now.instant);
+  }
+  [[nodiscard]] std::optional<Instant> next_deadline() const;
+
+  void lookup_done(LookupKey key, const std::vector<IpAddress>& addresses, bool is_name_absent,
+                   const Now& now);
+
+  [[nodiscard]] const relay::Engine& engine() const { return engine_; }
+  [[nodiscard]] const Link& link() const { return link_; }
+
+ private:
+  struct Binding {
+    quic::StreamKey stream;
+    TenantId tenant;
+  };
+
+  void take_link_events(const Now& now);
+  void take_engine_outputs();
+  void take_told(const WatchMessage& message);
+  void take_tenants(const std::vector<TenantKeys>& tenants);
+  void take_endpoint_event(const quic::Event& event, const Now& now);
+  void take_request(const quic::RequestReceived& received, const Now& now);
+  void refuse(const quic::StreamKey& stream, int status, std::string_view details);
+  void unbind(const quic::StreamKey& stream, const Now& now);
+  void send_heartbeat(const Now& now);
+  [[nodiscard]] std::optional<relay::BindingKey> binding_of(const quic::StreamKey& stream) const;
+
+  Config config_;
+  DatagramSink& sink_;
+  Link link_;
+  relay::Engine engine_;
+  grant::TenantKeys tenants_;
+  std::uint64_t next_binding_ = 1;
+  std::map<relay::BindingKey, Binding> bindings_;
+  std::map<quic::StreamKey, relay::BindingKey> keys_;
+  std::map<quic::ConnectionKey, Digest> peers_;  // Accepted connections and their certificates.
+  std::deque<Effect> effects_;
+};
+
+}  // namespace zt::node
