@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "node/messages.h"
 #include "zt/base/assert.h"
 
 namespace zt::node {
@@ -12,8 +13,6 @@ namespace zt::node {
 namespace {
 
 using nlohmann::json;
-
-constexpr std::uint64_t kNoError = 0x100;  // H3_NO_ERROR, RFC 9114 section 8.1.
 
 template <class... Fs>
 struct Overloaded : Fs... {
@@ -164,7 +163,7 @@ void ControllerSession::handle_timeout(const Now& now) {
     case State::connecting:
       last_failure_ = "the controller is unreachable: no answer";
       // ConnectionClosed follows and tries the next address.
-      if (connection_) endpoint_.close(*connection_, kNoError, "no answer", now.instant);
+      if (connection_) endpoint_.close(*connection_, kStreamNoError, "no answer", now.instant);
       return;
     case State::idle:
     case State::admitting:
@@ -240,7 +239,7 @@ void ControllerSession::open_watch(const Now& now) {
 }
 
 void ControllerSession::lose(std::string reason, const Now& now) {
-  if (connection_) endpoint_.close(*connection_, kNoError, "starting anew", now.instant);
+  if (connection_) endpoint_.close(*connection_, kStreamNoError, "starting anew", now.instant);
   connection_.reset();
   admission_call_.reset();
   watch_call_.reset();

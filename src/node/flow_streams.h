@@ -21,11 +21,6 @@
 
 namespace zt::node {
 
-// The codes with which streams end early (RFC 9114 section 8.1, RFC 9110 section 9.3.6).
-inline constexpr std::uint64_t kStreamNoError = 0x100;           // H3_NO_ERROR
-inline constexpr std::uint64_t kStreamRequestCancelled = 0x10c;  // H3_REQUEST_CANCELLED
-inline constexpr std::uint64_t kStreamConnectError = 0x10f;      // H3_CONNECT_ERROR: reset by TCP.
-
 template <class FlowKey>
 class FlowStreams {
  public:

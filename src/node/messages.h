@@ -2,6 +2,7 @@
 #pragma once
 // node/messages.h: the names of what client and connector, or node and relay, say to each other.
 
+#include <cstdint>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -18,6 +19,11 @@ inline constexpr std::string_view kGrantPath = "/.well-known/zt/grant";
 inline constexpr std::string_view kConnectUdpProtocol = "connect-udp";
 // The response field in which a connector says under which id it reports the flow.
 inline constexpr std::string_view kFlowField = "zt-flow";
+
+// The codes with which streams end early (RFC 9114 section 8.1, RFC 9110 section 9.3.6).
+inline constexpr std::uint64_t kStreamNoError = 0x100;           // H3_NO_ERROR
+inline constexpr std::uint64_t kStreamRequestCancelled = 0x10c;  // H3_REQUEST_CANCELLED
+inline constexpr std::uint64_t kStreamConnectError = 0x10f;      // H3_CONNECT_ERROR: reset by TCP.
 
 // bearer_token returns the credential of `name: Bearer …` (RFC 6750 section 2.1); empty if there is
 // none.

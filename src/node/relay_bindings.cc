@@ -4,16 +4,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "node/messages.h"
 #include "zt/base/assert.h"
 
 namespace zt::node {
-
-namespace {
-
-constexpr std::uint64_t kNoError = 0x100;           // H3_NO_ERROR, RFC 9114 section 8.1.
-constexpr std::uint64_t kRequestCancelled = 0x10c;  // H3_REQUEST_CANCELLED.
-
-}  // namespace
 
 // Leg is the relation to one relay.
 //   waiting → looking_up → connecting → binding → bound
@@ -58,7 +52,7 @@ void RelayBindings::set_relays(const std::vector<RelayPlace>& relays, const Now&
     if (leg.state == Leg::State::bound) {
       events_.emplace_back(RelayUnbound{.relay = leg.place.id, .reason = "the relay was removed"});
     }
-    if (leg.connection) endpoint_.close(*leg.connection, kNoError, "removed", now.instant);
+    if (leg.connection) endpoint_.close(*leg.connection, kStreamNoError, "removed", now.instant);
   }
   legs_ = std::move(legs);
   if (!pass_) return;
@@ -132,7 +126,7 @@ void RelayBindings::bind(Leg& leg, const Now& now) {
   request.fields.add("proxy-authorization", "Bearer " + std::string(pass_->token.reveal()), true);
   const auto stream = endpoint_.open_request(*leg.connection, request, false);
   if (!stream) return lose(leg, "the relay takes no request", now);
-  if (leg.renewing) endpoint_.reset(*leg.renewing, kRequestCancelled);
+  if (leg.renewing) endpoint_.reset(*leg.renewing, kStreamRequestCancelled);
   leg.renewing = *stream;
   if (leg.state != Leg::State::bound) {
     leg.state = Leg::State::binding;
@@ -141,7 +135,8 @@ void RelayBindings::bind(Leg& leg, const Now& now) {
 }
 
 void RelayBindings::lose(Leg& leg, std::string reason, const Now& now) {
-  if (leg.connection) endpoint_.close(*leg.connection, kNoError, "starting anew", now.instant);
+  if (leg.connection)
+    endpoint_.close(*leg.connection, kStreamNoError, "starting anew", now.instant);
   leg.connection.reset();
   leg.binding.reset();
   leg.renewing.reset();
@@ -222,9 +217,12 @@ void RelayBindings::take_response(Leg& leg, const quic::ResponseReceived& receiv
       RelayBound{.relay = leg.place.id, .remote = leg.remote, .observed = observed});
 }
 
-// The end of a replaced binding is what we asked for; the end of the current one is a loss.
+// The end of a replaced binding is what we asked for, and may arrive before the answer that
+// replaces it; the end of the current one is a loss.
 void RelayBindings::take_stream_end(Leg& leg, const quic::StreamKey& stream, const Now& now) {
-  if (stream == leg.binding || stream == leg.renewing) {
+  if (stream == leg.binding && leg.renewing) {
+    leg.binding.reset();
+  } else if (stream == leg.binding || stream == leg.renewing) {
     lose(leg, "the relay ended the binding", now);
   }
 }
@@ -243,7 +241,8 @@ void RelayBindings::handle_timeout(const Now& now) {
       case Leg::State::connecting:
         leg.last_failure = "no answer";
         // ConnectionClosed follows and tries the next address.
-        if (leg.connection) endpoint_.close(*leg.connection, kNoError, "no answer", now.instant);
+        if (leg.connection)
+          endpoint_.close(*leg.connection, kStreamNoError, "no answer", now.instant);
         break;
       case Leg::State::binding:
         lose(leg, "the relay did not answer the binding", now);
