@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "zt/policy/explain.h"
+
+#include <algorithm>
+#include <string_view>
+
+#include "policy/speaks.h"
+#include "zt/base/rfc3339.h"
+
+namespace zt::policy {
+namespace {
+
+// quoted writes `name` so that it stays one line and its quotes are the outer ones.
+std::string quoted(std::string_view name) {
+  std::string text = "\"";
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    const auto c = static_cast<unsigned char>(name[i]);
+    // UTF-8 of U+0080 to U+009F: control characters that some terminals obey.
+    const bool is_c1 = c == 0xc2 && i + 1 < name.size() &&
+                       static_cast<unsigned char>(name[i + 1]) >= 0x80 &&
+                       static_cast<unsigned char>(name[i + 1]) <= 0x9f;
+    if (is_c1) ++i;
+    if (is_c1 || c < 0x20 || c == 0x7f) {
+      text.push_back('?');
+    } else if (c == '"') {
+      text.push_back('\'');
+    } else {
+      text.push_back(name[i]);
+    }
+  }
+  return text + "\"";
+}
+
+std::string subject_text(const PolicySet& policies, const SubjectId& id) {
+  const std::string_view kind = id.text.starts_with("svc_") ? "service account " : "user ";
+  const auto found = policies.subjects.find(id);
+  const bool has_name = found != policies.subjects.end() && !found->second.name.empty();
+  return std::string(kind) + (has_name ? quoted(found->second.name) : id.text);
+}
+
+std::string resource_text(const PolicySet& policies, const ResourceId& id) {
+  const auto found = std::find_if(policies.resources.begin(), policies.resources.end(),
+                                  [&id](const Resource& resource) { return resource.id == id; });
+  const bool has_name = found != policies.resources.end() && !found->name.empty();
+  return has_name ? quoted(found->name) : id.text;
+}
+
+std::string rule_text(const RuleId& id, const AccessRule* rule) {
+  const bool has_name = rule != nullptr && !rule->name.empty();
+  return "rule " + id.text + (has_name ? " " + quoted(rule->name) : "");
+}
+
+// party_text says as whom `rule` speaks of the subject: by name before by group before everyone.
+std::string party_text(const PolicySet& policies, const SubjectId& id, const AccessRule* rule) {
+  const auto found = policies.subjects.find(id);
+  if (rule == nullptr || found == policies.subjects.end() || rule->subjects.contains(id)) {
+    return subject_text(policies, id);
+  }
+  for (const GroupId& group : found->second.groups) {
+    if (!rule->groups.contains(group)) continue;
+    const auto name = policies.group_names.find(group);
+    const bool has_name = name != policies.group_names.end() && !name->second.empty();
+    return "group " + (has_name ? quoted(name->second) : group.text);
+  }
+  return "everyone";
+}
+
+std::string port_text(const Target& target) {
+  return std::string(zt::to_text(target.protocol)) + " port " + std::to_string(target.port);
+}
+
+std::string flow_text(const std::string& resource, const Target& target) {
+  return "to reach " + resource + " on " + port_text(target);
+}
+
+const AccessRule* find_rule(const PolicySet& policies, const RuleId& id) {
+  const auto found = std::find_if(policies.rules.begin(), policies.rules.end(),
+                                  [&id](const AccessRule& rule) { return rule.id == id; });
+  return found == policies.rules.end() ? nullptr : &*found;
+}
+
+}  // namespace
+
+std::string explain(const Decision& decision, const PolicySet& policies, const Request& request) {
+  const AccessRule* const rule = find_rule(policies, decision.rule);
+  const std::string who = subject_text(policies, request.subject);
+  const std::string what = resource_text(policies, decision.resource);
+  const std::string party = party_text(policies, request.subject, rule);
+  switch (decision.reason) {
+    case Reason::unknown_subject:
+      return "denied: nobody is known as " + quoted(request.subject.text);
+    case Reason::subject_disabled:
+      return "denied: " + who + " is disabled";
+    case Reason::no_resource:
+      return "denied: no resource has the address " + to_text(request.target.host);
+    case Reason::other_resource:
+      return "denied: " + to_text(request.target.host) + " belongs to another resource, " + what;
+    case Reason::resource_disabled:
+      return "denied: resource " + what + " is disabled";
+    case Reason::port_not_offered:
+      return "denied: resource " + what + " does not offer " + port_text(request.target);
+    case Reason::denied_by_rule:
+      return "denied: " + rule_text(decision.rule, rule) + " denies " + party;
+    case Reason::allowed_by_rule: {
+      const bool has_end = decision.valid_until != UnixTime::max();
+      return "allowed: " + rule_text(decision.rule, rule) + " allows " + party + " " +
+             flow_text(what, request.target) +
+             (has_end ? " until " + to_rfc3339(decision.valid_until) : "");
+    }
+    case Reason::rule_expired: {
+      const bool has_end = rule != nullptr && rule->valid_until.has_value();
+      return "denied: " + rule_text(decision.rule, rule) + " allowed " + party + " " +
+             flow_text(what, request.target) +
+             (has_end ? " until " + to_rfc3339(*rule->valid_until) : " and has ended");
+    }
+    case Reason::no_rule:
+      return "denied: no rule allows " + who + " " + flow_text(what, request.target);
+  }
+  return "denied: no reason is known";
+}
+
+std::string explain(const FlowMatch& match, const Target& target) {
+  const std::string what = match.resource == nullptr ? "" : quoted(match.resource->name);
+  switch (match.verdict) {
+    case FlowVerdict::allowed:
+      return "allowed: resource " + what + " offers " + port_text(target);
+    case FlowVerdict::unknown_resource:
+      return "denied: this connector does not have the granted resource";
+    case FlowVerdict::no_resource:
+      return "denied: no resource of this connector has the address " + to_text(target.host);
+    case FlowVerdict::other_resource:
+      return "denied: " + to_text(target.host) + " belongs to another resource than " + what;
+    case FlowVerdict::resource_disabled:
+      return "denied: resource " + what + " is disabled";
+    case FlowVerdict::port_not_offered:
+      return "denied: resource " + what + " does not offer " + port_text(target);
+  }
+  return "denied: no reason is known";
+}
+
+}  // namespace zt::policy
