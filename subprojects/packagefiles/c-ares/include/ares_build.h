@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#pragma once
 // What c-ares' configure would write for Linux with glibc.
-#ifndef ARES_BUILD_H
-#define ARES_BUILD_H
 
 #include <arpa/nameser.h>
 #include <sys/select.h>
@@ -15,5 +14,3 @@
 #define CARES_HAVE_SYS_SELECT_H 1
 #define CARES_HAVE_ARPA_NAMESER_H 1
 #define CARES_HAVE_ARPA_NAMESER_COMPAT_H 1
-
-#endif
