@@ -26,12 +26,12 @@
 //   at, then by its second, and so on; one that failed a moment ago is tried last. When a relay is
 //   lost, its connections are rerouted through another one (Reroute), and live flows go on.
 //
-// Limits   Limits; the answer is an Outcome of kind `limit`.
-// Time     Deadlines are checked on every call.
-// Threats  A hostile connector can refuse, delay and lie about its own resources, and nothing else:
-//          its certificate is pinned by the controller's answer. Grants leave this engine only
-//          toward connectors that they name. Details that a connector sends are shown as text: they
-//          are limited in size and made printable.
+// Limits: Limits; the answer is an Outcome of kind `limit`.
+// Time: deadlines are checked on every call.
+// Threats: a hostile connector can refuse, delay and lie about its own resources, and nothing else:
+//   its certificate is pinned by the controller's answer. Grants leave this engine only toward
+//   connectors that they name. Details that a connector sends are shown as text: they are limited
+//   in size and made printable.
 
 #include <cstddef>
 #include <cstdint>

@@ -14,9 +14,11 @@
 //     FlowRequested ─► resolving ─► dialling ─► open ─► cut ─► gone
 //                        Resolve      Dial      Accept   Cut
 //
-//   An address as target skips `resolving`. Until a flow is open, it ends by Refuse. Once it is
-//   open, it ends by FlowEnded: the shell says so by itself, or in answer to Cut. So each FlowKey
-//   that goes in ends by exactly one Refuse or one FlowEnded, and a report is made of each end.
+//   An address as target skips `resolving`. A target that is an alias of a resource with one
+//   address goes to that address: the alias need not exist in the private network's DNS. Until a
+//   flow is open, it ends by Refuse. Once it is open, it ends by FlowEnded: the shell says so by
+//   itself, or in answer to Cut. So each FlowKey that goes in ends by exactly one Refuse or one
+//   FlowEnded, and a report is made of each end.
 //
 //   A grant ends at its `exp` by the wall clock, or when as much monotonic time has passed as was
 //   left of it when it was presented, whichever is first: setting the clock back gains nothing. A
@@ -27,16 +29,16 @@
 //   one id; an id of the client's choice could make the log take a new flow for one that it has
 //   seen.
 //
-// Limits   Limits; the answer is 503 connection_limit_reached, or ClosePeer. The list of revoked
-//          grants is bounded: when it is full, every grant issued until that moment is refused.
-// Time     Deadlines (grant, resolution, dial, a peer's first valid grant) are checked on every
-// call. Cost     A flow: one signature check and some hundred bytes. A peer without a grant: under
-// 200 bytes. Threats  Stolen, forged, expired, foreign grants: grant::verify. A controller that
-// grants too much:
-//          the own configuration. Names that resolve to the connector itself or to metadata
-//          services, rebinding between check and dial: the vetted addresses are what is dialled. A
-//          peer that asks without ever showing a valid grant is closed, and fills neither memory
-//          nor log.
+// Limits: Limits; the answer is 503 connection_limit_reached, or ClosePeer. The list of revoked
+//   grants is bounded: when it is full, every grant issued until that moment is refused.
+// Time: deadlines (grant, resolution, dial, a peer's first valid grant) are checked on every call.
+//   While flows live, the clocks are compared every ten seconds, so that a wall clock that jumped
+//   ahead (a machine that slept) ends what it has to.
+// Cost: a flow is one signature check and about a kilobyte; a peer without a grant about 300 bytes.
+// Threats: stolen, forged, expired, foreign grants: grant::verify. A controller that grants too
+//   much: the own configuration. Names that resolve to the connector itself or to metadata
+//   services, rebinding between check and dial: the vetted addresses are what is dialled. A peer
+//   that asks without ever showing a valid grant is closed, and fills neither memory nor log.
 
 #include <cstddef>
 #include <cstdint>
@@ -59,9 +61,11 @@
 #include "zt/base/random.h"
 #include "zt/base/secret.h"
 #include "zt/base/time.h"
+#include "zt/connector/addresses.h"
 #include "zt/grant/grant.h"
 #include "zt/grant/jwk.h"
 #include "zt/grant/node_config.h"
+#include "zt/policy/resource.h"
 #include "zt/wire/proxy_status.h"
 
 namespace zt::connector {
@@ -214,7 +218,6 @@ class Engine {
     std::size_t flows_per_peer_max = 2048;
     std::size_t pending_max = 1024;  // Flows that resolve or dial.
     std::size_t revoked_max = 65536;
-    std::size_t own_addresses_max = 1024;
     std::size_t dial_addresses_max = 8;
     std::size_t refusals_before_grant_max = 8;  // Of one peer.
     std::size_t stranger_reports_max = 60;      // A minute, of peers without a valid grant.
@@ -267,7 +270,7 @@ class Engine {
  private:
   enum class State : std::uint8_t { resolving, dialling, open, cut };
 
-  // Lease is how long a grant carries a flow: while both clocks are below their bound.
+  // Lease is how long a grant carries a flow: while both clocks are below their bounds.
   struct Lease {
     UnixTime wall;
     Instant monotonic;
@@ -288,30 +291,48 @@ class Engine {
     Lease lease;
   };
 
+  // VerifiedGrant is a grant that holds for the peer that presented it, now.
+  struct VerifiedGrant {
+    grant::Grant grant;
+    Permit permit;
+  };
+
   struct Peer {
     Digest certificate;
     Instant grant_deadline;
-    bool has_shown_grant = false;
+    bool has_shown_grant = false;  // A valid one, at least once.
     bool is_closing = false;
-    std::size_t refusal_count = 0;
+    std::size_t refusal_count = 0;  // Before the first grant.
     std::set<FlowKey> flows;
+    GrantId extended_by;  // The grant that was last applied to all flows.
+  };
+
+  // Destination is where a flow really goes.
+  struct Destination {
+    Host host;                       // To resolve, or to dial.
+    std::optional<IpAddress> named;  // The address, if the resource names it literally.
+
+    friend bool operator==(const Destination&, const Destination&) = default;
   };
 
   struct Flow {
     FlowId id;
     PeerKey peer{};
     State state = State::resolving;
+    std::string target_text;  // For the report; empty until it was understood.
     Authority target;
     Protocol protocol = Protocol::tcp;
     Permit permit;
+    Destination destination;
     SocketAddress client_address;
     std::string path;
-    Instant step_deadline;                 // While resolving or dialling.
+    Instant step_deadline;                 // While it resolves or dials.
     std::vector<SocketAddress> vetted;     // What may be dialled.
     std::optional<SocketAddress> dialled;  // Once open.
     Instant opened;
-    std::string end_reason;  // Once cut.
-    Instant deadline;        // As it stands in deadlines_.
+    std::string end_reason;           // Once cut.
+    std::optional<Instant> deadline;  // As it stands in deadlines_.
+    std::optional<UnixTime> expiry;   // As it stands in expiries_.
   };
 
   // Refusal is an answer that is not yet tied to a request.
@@ -322,9 +343,9 @@ class Engine {
     FlowEvent event = FlowEvent::denied;
   };
 
-  struct VerifiedGrant {
-    grant::Grant grant;
-    Permit permit;
+  struct Revocation {
+    Instant instant;  // It may be forgotten when both clocks have passed.
+    UnixTime unix_time;
   };
 
   void on(ConfigurationReceived& input, const Now& now);
@@ -339,33 +360,63 @@ class Engine {
   void on(Dialed& input, const Now& now);
   void on(FlowEnded& input, const Now& now);
 
-  // judge is the one place that says whether a flow may be: the own configuration, then each
-  // address.
+  // admit fills `flow` step by step until something refuses it; what is filled is reported.
+  [[nodiscard]] std::optional<Refusal> admit(const FlowRequested& input, Peer& peer, Flow& flow,
+                                             const Now& now);
   [[nodiscard]] std::expected<VerifiedGrant, Refusal> verify(const Secret& token, Peer& peer,
                                                              const Now& now) const;
-  [[nodiscard]] std::optional<Refusal> judge(const ResourceId& resource, const Authority& target,
-                                             Protocol protocol) const;
+  [[nodiscard]] bool is_revoked(const grant::Grant& grant) const;
+  [[nodiscard]] std::expected<Destination, Refusal> judge(const ResourceId& resource,
+                                                          const Authority& target,
+                                                          Protocol protocol) const;
   [[nodiscard]] std::expected<std::vector<SocketAddress>, Refusal> vet(
-      const ResourceId& resource, const Authority& target,
-      const std::vector<IpAddress>& addresses) const;
-  [[nodiscard]] std::optional<Refusal> check_room(const Peer& peer) const;
-  [[nodiscard]] std::optional<Refusal> admit(const FlowRequested& input, Peer& peer,
-                                             const Now& now);
+      const Flow& flow, const std::vector<IpAddress>& addresses) const;
+  [[nodiscard]] std::optional<Refusal> find_no_room(const Peer& peer) const;
 
-  void dial(FlowKey key, Flow& flow, std::vector<SocketAddress> addresses, const Now& now);
-  std::size_t extend(PeerKey peer, const VerifiedGrant& verified, const Now& now);
-  void judge_all_again(const Now& now);
-  void end_pending(FlowKey key, const Refusal& refusal, const Now& now);
-  void cut(FlowKey key, CutReason reason, const Now& now);
+  void begin(FlowKey key, Flow flow, const Now& now);
+  void dial(FlowKey key, Flow& flow, const std::vector<IpAddress>& addresses, const Now& now);
+  std::size_t extend(Peer& peer, const VerifiedGrant& verified);
+  void judge_again(const Now& now);
+  [[nodiscard]] std::optional<CutReason> reason_to_end(const Flow& flow) const;
+
+  void refuse(FlowKey key, const Flow& flow, const Refusal& refusal, bool is_stranger,
+              const Now& now);
+  void count_refusal(PeerKey key, Peer& peer);
+  void close_peer(PeerKey key, Peer& peer, CloseReason reason);
+  void end(FlowKey key, CutReason reason, std::string_view text, const Now& now);
   void forget(FlowKey key);
+  void revoke(const GrantId& grant, const Now& now);
   void expire(const Now& now);
   void schedule(FlowKey key, Flow& flow);
+  void report(const Flow& flow, FlowEvent event, std::string_view reason, const Now& now);
+  [[nodiscard]] FlowReport make_report(const Flow& flow, FlowEvent event, std::string_view reason,
+                                       const Now& now) const;
 
   Limits limits_;
   Self self_;
   Random& random_;
   grant::KeySet keys_;
   grant::ResourceTable resources_;
+  std::vector<policy::Resource> own_resources_;  // What policy makes of resources_.
+  OwnAddresses own_addresses_;
+
+  std::map<PeerKey, Peer> peers_;
+  std::map<FlowKey, Flow> flows_;
+  std::size_t pending_count_ = 0;
+  std::size_t cut_count_ = 0;
+  std::set<std::pair<Instant, FlowKey>> deadlines_;
+  std::set<std::pair<UnixTime, FlowKey>> expiries_;
+  std::set<std::pair<Instant, PeerKey>> peer_deadlines_;
+  Instant clocks_compared_;
+
+  std::map<GrantId, Revocation> revoked_;
+  std::deque<std::pair<GrantId, Revocation>> revoked_in_order_;
+  std::optional<UnixTime> refused_until_issued_;  // Once the list was full.
+
+  Instant stranger_window_;
+  std::size_t stranger_reports_ = 0;
+  Statistics totals_;
+  std::deque<Output> outputs_;
 };
 
 }  // namespace zt::connector

@@ -10,7 +10,7 @@
 //     and a route that nobody holds: a stranger who wants to connect;
 //     through the forwarding table otherwise, which may drop it.
 //   Nothing is kept between calls.
-// Cost     A few loads for each segment, two lookups for each run.
+// Cost: a few loads for each segment, two lookups for each run.
 
 #include <algorithm>
 #include <cstddef>

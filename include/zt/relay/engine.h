@@ -18,16 +18,17 @@
 //   It follows base/engine.h with commands in the place of one handle(); the only outputs are ends
 //   that nobody asked for.
 //
-// Limits   Limits: bindings in all and of one tenant; the answer is `relay_full` or `tenant_full`.
-//          Optionally a token bucket for each binding; what is above it is dropped and counted.
-// Time     Deadlines are compared on every call. The timer only frees memory. A token's `exp` is
-//          converted once, when it is presented: a wall clock that jumps later changes nothing.
-// Cost     forward() is two hash lookups without allocation, once for a run of equal datagrams.
-//          About 500 bytes a binding.
-// Threats  A stranger's datagrams go nowhere and cost one lookup. A tenant cannot reach another
-//          tenant's nodes, take a route that another certificate holds, or aim its traffic at an
-//          address that did not itself prove that it wants it. Hash tables are keyed with a secret,
-//          because tenants choose route ids and ports.
+// Limits: bindings in all and of one tenant; the answer is `relay_full` or `tenant_full`.
+// Optionally
+//   a token bucket for each binding; what is above it is dropped and counted.
+// Time: deadlines are compared on every call. The timer only frees memory. A token's `exp` is
+//   converted once, when it is presented: a wall clock that jumps later changes nothing.
+// Cost: forward() is two hash lookups without allocation, once for a run of equal datagrams. About
+//   500 bytes a binding.
+// Threats: a stranger's datagrams go nowhere and cost one lookup. A tenant cannot reach another
+//   tenant's nodes, take a route that another certificate holds, or aim its traffic at an address
+//   that did not itself prove that it wants it. Hash tables are keyed with a secret, because
+//   tenants choose route ids and ports.
 
 #include <array>
 #include <cstddef>
