@@ -84,10 +84,10 @@ enum class GrantError : std::uint8_t {
   wrong_type,
   unknown_key,
   bad_signature,
+  unknown_authorization,  // An authorization type that this version does not understand.
   wrong_tenant,           // Signed for another tenant.
   wrong_audience,         // For another remote network.
   wrong_client_key,       // For another client certificate than the one on this connection.
-  unknown_authorization,  // An authorization type that this version does not understand.
   lifetime_too_long,      // exp - iat is above kLifetimeMax.
   not_yet_valid,          // nbf or iat is ahead of our clock by more than the leeway.
   expired,                // exp has come. Ask the controller for a new one.
