@@ -57,6 +57,8 @@ const Json* member(const Json& object, const char* name) {
 }  // namespace
 
 std::optional<Json> parse_json(std::string_view text) {
+  // The library takes a NUL for the end and skips a byte order mark; neither is JSON.
+  if (text.contains('\0') || text.starts_with("\xEF\xBB\xBF")) return std::nullopt;
   FormChecker checker;
   const auto listen = [&checker](int /*depth*/, Json::parse_event_t event, const Json& value) {
     checker.on_event(event, value);

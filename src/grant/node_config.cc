@@ -197,9 +197,10 @@ std::string_view to_text(NodeConfigError error) {
 
 std::expected<std::string, NodeConfigError> issue(const NodeConfig& config,
                                                   const crypto::SigningKey& key) {
-  const Json claims = to_claims(config);
-  if (!parse_claims(claims)) return std::unexpected(NodeConfigError::malformed);
-  std::string token = sign_jws(kType, to_text(claims), key);
+  const std::string payload = to_text(to_claims(config));
+  const std::optional<Json> claims = parse_json(payload);
+  if (!claims || !parse_claims(*claims)) return std::unexpected(NodeConfigError::malformed);
+  std::string token = sign_jws(kType, payload, key);
   if (token.size() > kNodeConfigSizeMax) return std::unexpected(NodeConfigError::too_large);
   return token;
 }

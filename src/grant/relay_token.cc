@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <string>
 
 #include "grant/claims.h"
 #include "grant/json.h"
@@ -98,13 +99,14 @@ std::string_view to_text(RelayTokenError error) {
 
 std::expected<Secret, RelayTokenError> issue(const RelayToken& token,
                                              const crypto::SigningKey& key) {
-  const Json claims = to_claims(token);
-  const std::optional<RelayToken> parsed = parse_claims(claims);
+  const std::string payload = to_text(to_claims(token));
+  const std::optional<Json> claims = parse_json(payload);
+  const std::optional<RelayToken> parsed = claims ? parse_claims(*claims) : std::nullopt;
   if (!parsed) return std::unexpected(RelayTokenError::malformed);
   if (parsed->expires_at - parsed->issued_at > RelayToken::kLifetimeMax) {
     return std::unexpected(RelayTokenError::lifetime_too_long);
   }
-  return Secret(sign_jws(kType, to_text(claims), key));
+  return Secret(sign_jws(kType, payload, key));
 }
 
 std::expected<RelayToken, RelayTokenError> verify(std::string_view token, const TenantKeys& tenants,
