@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "grant/json.h"
+
+#include <catch2/catch_test_macros.hpp>
+#include <string>
+
+namespace zt::grant {
+namespace {
+
+TEST_CASE("JSON nests sixteen deep and no deeper") {
+  const auto nested = [](std::size_t depth) {
+    return std::string(depth, '[') + std::string(depth, ']');
+  };
+  CHECK(parse_json(nested(16)));
+  CHECK_FALSE(parse_json(nested(17)));
+  CHECK_FALSE(parse_json(nested(100'000)));
+  CHECK(parse_json(R"({"a":[{"b":[]}],"c":[[],[]]})"));
+}
+
+TEST_CASE("no object repeats a member, at any depth") {
+  CHECK(parse_json(R"({"a":1,"b":{"a":1},"c":[{"a":1},{"a":1}]})"));
+  CHECK_FALSE(parse_json(R"({"a":1,"a":1})"));
+  CHECK_FALSE(parse_json(R"({"a":1,"\u0061":2})"));  // The same name in another spelling.
+  CHECK_FALSE(parse_json(R"([{"x":{"a":1,"b":2,"a":3}}])"));
+}
+
+TEST_CASE("a text is exactly one value of JSON in UTF-8") {
+  for (const std::string_view text :
+       {"", " ", "{}{}", "{},", "{'a':1}", "{\"a\":1,}", "[1,]", "{\"a\":01}", "NaN", "\"\xFF\"",
+        "\"\xC0\x80\"", "// c\n1", "{\"a\":\"\n\"}", "[", "}", "\"\\ud800\""}) {
+    INFO(text);
+    CHECK_FALSE(parse_json(text));
+  }
+  CHECK_FALSE(parse_json(std::string_view("{}\0", 3)));
+  CHECK_FALSE(parse_json(std::string_view("{}\0{\"more\":1}", 13)));
+  CHECK_FALSE(parse_json("\xEF\xBB\xBF{}"));
+}
+
+TEST_CASE("members are read as the kind that they must be") {
+  const Json object = parse_json(R"({"t":"x","n":5,"f":5.0,"m":-5,"b":true,"a":[1,2],
+      "big":9007199254740991,"over":9007199254740992})")
+                          .value();
+  CHECK(text_member(object, "t") == "x");
+  CHECK_FALSE(text_member(object, "n"));
+  CHECK_FALSE(text_member(object, "none"));
+  CHECK_FALSE(text_member(Json::array(), "t"));
+  CHECK(integer_member(object, "n") == 5);
+  CHECK(integer_member(object, "big") == kJsonIntegerMax);
+  CHECK_FALSE(integer_member(object, "over"));
+  CHECK_FALSE(integer_member(object, "f"));
+  CHECK_FALSE(integer_member(object, "m"));
+  CHECK_FALSE(integer_member(object, "t"));
+  CHECK(boolean_member(object, "b") == true);
+  CHECK_FALSE(boolean_member(object, "n"));
+  CHECK(array_member(object, "a", 2) != nullptr);
+  CHECK(array_member(object, "a", 1) == nullptr);
+  CHECK(array_member(object, "t", 2) == nullptr);
+}
+
+}  // namespace
+}  // namespace zt::grant
