@@ -3,15 +3,17 @@
 // http/exchange.h: what a role that serves HTTP is told and what it answers, as values.
 //
 // Theory of operation
-//   An exchange is one request and its response. A role's core receives RequestArrived with the whole
-//   body, and answers with Respond; a response that has no end yet (`is_end` false) is continued by
-//   Append and ended by Finish. Whichever HTTP version carries it, http::Server (src/http/server.h)
-//   does the rest: framing, HEAD, flow control, limits.
+//   An exchange is one request and its response. A role's core receives RequestArrived with the
+//   whole body, and answers with Respond; a response that has no end yet (`is_end` false) is
+//   continued by Append and ended by Finish. Whichever HTTP version carries it, http::Server
+//   (src/http/server.h) does the rest: framing, HEAD, flow control, limits.
 //
-// Limits   A body in RequestArrived is at most Server's `body_size_max`; larger requests are refused
+// Limits   A body in RequestArrived is at most Server's `body_size_max`; larger requests are
+// refused
 //          before the core sees them. Bytes that a slow client does not fetch are queued up to
 //          `queued_size_max`, then the exchange ends with ExchangeGone.
-// Threats  `Peer.remote` may be a proxy's address. Only `Peer.certificate` and `Peer.public_key` are
+// Threats  `Peer.remote` may be a proxy's address. Only `Peer.certificate` and `Peer.public_key`
+// are
 //          proven; forwarding headers prove nothing.
 
 #include <cstdint>
@@ -51,24 +53,25 @@ struct RequestArrived {
   friend bool operator==(const RequestArrived&, const RequestArrived&) = default;
 };
 
-// ExchangeGone says that the client left before the end of the response, or was too slow to read it.
-// It is the last word about an exchange; commands for it are ignored from then on. No ExchangeGone
-// follows a response that was handed over whole.
+// ExchangeGone says that the client left before the end of the response, or was too slow to read
+// it. It is the last word about an exchange; commands for it are ignored from then on. No
+// ExchangeGone follows a response that was handed over whole.
 struct ExchangeGone {
   ExchangeKey exchange{};
 
   friend bool operator==(const ExchangeGone&, const ExchangeGone&) = default;
 };
 
-// --- What a role answers. A command for an unknown exchange is ignored: it crossed an ExchangeGone.
+// --- What a role answers. A command for an unknown exchange is ignored: it crossed an
+// ExchangeGone.
 
 // Respond sends the final response, once for each exchange. `response.fields` has no framing fields
-// (content-length, transfer-encoding, connection): the transport adds what it needs. For a HEAD request
-// the body is not sent, only its size.
+// (content-length, transfer-encoding, connection): the transport adds what it needs. For a HEAD
+// request the body is not sent, only its size.
 struct Respond {
   ExchangeKey exchange{};
   Response response;
-  std::string body;    // All of it if `is_end`, else its beginning.
+  std::string body;  // All of it if `is_end`, else its beginning.
   bool is_end = true;
 
   friend bool operator==(const Respond&, const Respond&) = default;

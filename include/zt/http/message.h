@@ -3,9 +3,9 @@
 // http/message.h: one model of requests and responses, whichever HTTP version carries them.
 //
 // Theory of operation
-//   Method, scheme, authority, path and :protocol are members; everything else is a Field. Field names
-//   are lower case (RFC 9114 section 4.2). A sensitive field (a credential) is sent never-indexed
-//   (RFC 9204 section 7.1) and prints as "[redacted]".
+//   Method, scheme, authority, path and :protocol are members; everything else is a Field. Field
+//   names are lower case (RFC 9114 section 4.2). A sensitive field (a credential) is sent
+//   never-indexed (RFC 9204 section 7.1) and prints as "[redacted]".
 
 #include <cstdint>
 #include <optional>
