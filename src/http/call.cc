@@ -12,17 +12,24 @@ namespace {
 // H3_REQUEST_CANCELLED (RFC 9114 section 8.1): we lost interest in the answer.
 constexpr std::uint64_t kRequestCancelled = 0x10c;
 
-bool is_success(int status) { return status >= 200 && status < 300; }
+bool is_success(int status) {
+  return status >= 200 && status < 300;
+}
 
 }  // namespace
 
 std::string_view to_text(CallError error) {
   switch (error) {
-    case CallError::timeout: return "no answer in time";
-    case CallError::connection_lost: return "the connection was lost";
-    case CallError::reset: return "the server abandoned the request";
-    case CallError::too_large: return "the answer is too large";
-    case CallError::limit: return "too many requests at once";
+    case CallError::timeout:
+      return "no answer in time";
+    case CallError::connection_lost:
+      return "the connection was lost";
+    case CallError::reset:
+      return "the server abandoned the request";
+    case CallError::too_large:
+      return "the answer is too large";
+    case CallError::limit:
+      return "too many requests at once";
   }
   return "unknown";
 }

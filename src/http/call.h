@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// http/call.h: the asking side of HTTP over a QUIC connection: requests out, whole answers or lines in.
+// http/call.h: the asking side of HTTP over a QUIC connection: requests out, whole answers or lines
+// in.
 //
 // Theory of operation
-//   A call is one request stream of a quic::Endpoint. A plain call ends with one Answered that holds the
-//   whole body; a streaming call gives Started, then one Line for each line of a newline-delimited body
-//   (application/x-ndjson), then Ended. Either may end with Failed instead. Calls does not own the
-//   endpoint: whoever drains the endpoint's events offers each of them to handle() first.
+//   A call is one request stream of a quic::Endpoint. A plain call ends with one Answered that
+//   holds the whole body; a streaming call gives Started, then one Line for each line of a
+//   newline-delimited body (application/x-ndjson), then Ended. Either may end with Failed instead.
+//   Calls does not own the endpoint: whoever drains the endpoint's events offers each of them to
+//   handle() first.
 //
 // Limits   calls_max at once, body_size_max of a plain answer and of a refused streaming one,
 //          line_size_max of a line. A call over a limit is reset and fails with `too_large`.
-// Time     Each plain call has a deadline; a streaming call has one until its response starts, and after
+// Time     Each plain call has a deadline; a streaming call has one until its response starts, and
+// after
 //          that it fails with `timeout` if no line comes for `silence_max`.
 
 #include <cstdint>
@@ -37,7 +40,8 @@ enum class CallError : std::uint8_t {
 };
 [[nodiscard]] std::string_view to_text(CallError error);
 
-struct Answered {  // The whole answer of a plain call, or the refusal (status >= 300) of a streaming one.
+struct Answered {  // The whole answer of a plain call, or the refusal (status >= 300) of a
+                   // streaming one.
   CallKey call{};
   Response response;
   std::string body;
@@ -74,16 +78,17 @@ class Calls {
   Calls(const Calls&) = delete;
   Calls& operator=(const Calls&) = delete;
 
-  // start sends `request` with `body` on `connection`. The key is valid at once; every outcome, a refusal
-  // by a limit included, comes as an event.
-  CallKey start(quic::ConnectionKey connection, const Request& request, std::string body, Instant now);
+  // start sends `request` with `body` on `connection`. The key is valid at once; every outcome, a
+  // refusal by a limit included, comes as an event.
+  CallKey start(quic::ConnectionKey connection, const Request& request, std::string body,
+                Instant now);
   // start_streaming is start for an endless, line-wise answer.
   CallKey start_streaming(quic::ConnectionKey connection, const Request& request, Instant now);
   // cancel ends a call without an event. Unknown keys are ignored.
   void cancel(CallKey call);
 
-  // handle takes an event of the endpoint and returns whether it belonged to a call. ConnectionClosed is
-  // noticed but never claimed: it concerns others too.
+  // handle takes an event of the endpoint and returns whether it belonged to a call.
+  // ConnectionClosed is noticed but never claimed: it concerns others too.
   bool handle(const quic::Event& event, Instant now);
   void handle_timeout(Instant now);
   [[nodiscard]] std::optional<CallEvent> poll_event();
@@ -94,10 +99,10 @@ class Calls {
     CallKey key{};
     quic::StreamKey stream;
     bool is_streaming = false;
-    bool is_started = false;    // The response of a streaming call was 2xx.
-    Response response;          // status 0 until it arrives.
-    std::string unsent;         // Of the request's body.
-    std::string received;       // The body so far, or the unfinished line.
+    bool is_started = false;  // The response of a streaming call was 2xx.
+    Response response;        // status 0 until it arrives.
+    std::string unsent;       // Of the request's body.
+    std::string received;     // The body so far, or the unfinished line.
     Instant deadline;
   };
 
