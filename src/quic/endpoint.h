@@ -5,21 +5,24 @@
 // Theory of operation
 //   An Endpoint owns connections in both directions: those it opened and, if configured, those it
 //   accepted. Datagrams go in with the address they came from; datagrams come out with the address
-//   they go to, as a batch of equal segments ready for UDP_SEGMENT. It follows base/engine.h with two
-//   poll functions: poll_event() and poll_transmit(); drain the events first, because carrying them out
-//   usually makes more to send.
+//   they go to, as a batch of equal segments ready for UDP_SEGMENT. It follows base/engine.h with
+//   two poll functions: poll_event() and poll_transmit(); drain the events first, because carrying
+//   them out usually makes more to send.
 //
-//   Streams are HTTP/3 requests. Bytes are pulled, not pushed: `readable` shows received body bytes in
-//   place and `consume` gives their flow-control credit back; `writable` shows free space of the send
-//   buffer in place and `commit` sends what was put there. A TCP socket can therefore be read into and
-//   written from these views with one copy in each direction, and a slow reader stops the sender.
+//   Streams are HTTP/3 requests. Bytes are pulled, not pushed: `readable` shows received body bytes
+//   in place and `consume` gives their flow-control credit back; `writable` shows free space of the
+//   send buffer in place and `commit` sends what was put there. A TCP socket can therefore be read
+//   into and written from these views with one copy in each direction, and a slow reader stops the
+//   sender.
 //
 //   Connection IDs are 16 bytes and start with the endpoint's RouteId, so that a relay can route by
-//   them. A client's first destination connection ID starts with the peer's RouteId if one is given.
+//   them. A client's first destination connection ID starts with the peer's RouteId if one is
+//   given.
 //
-//   Paths. A connection is on one remote address at a time. ngtcp2 sees virtual local addresses: the
-//   accepting side gives each (remote, destination connection ID) pair a path of its own, so that it
-//   follows every migration of its peer (the cures for ngtcp2 1.24.0 are explained in paths.h).
+//   Paths. A connection is on one remote address at a time. ngtcp2 sees virtual local addresses:
+//   the accepting side gives each (remote, destination connection ID) pair a path of its own, so
+//   that it follows every migration of its peer (the cures for ngtcp2 1.24.0 are explained in
+//   paths.h).
 //
 // Limits   In Limits; each names the answer that it gives when it is reached.
 // Time     `now` never goes backwards. Timers only wake: deadlines are checked on every call.
@@ -160,11 +163,12 @@ struct Transmit {
 };
 
 struct Readable {
-  std::span<const std::byte> bytes;  // The next contiguous body bytes; may be a part of what is held.
-  bool is_end = false;               // The peer's side ends right after `bytes`.
+  std::span<const std::byte>
+      bytes;            // The next contiguous body bytes; may be a part of what is held.
+  bool is_end = false;  // The peer's side ends right after `bytes`.
 };
 
-struct ReceivedDatagram {            // An HTTP Datagram (RFC 9297) of a request stream.
+struct ReceivedDatagram {  // An HTTP Datagram (RFC 9297) of a request stream.
   StreamKey stream;
   std::span<const std::byte> payload;  // Dies with the next call that is not const.
 };
@@ -203,28 +207,56 @@ struct Statistics {
   std::uint64_t datagram_payload_size = 0;  // Current UDP payload size of the path.
 };
 
+enum class CongestionControl : std::uint8_t { cubic, reno, bbr };
+
+// Counters count what happened to strangers, about whom there are no events.
+struct Counters {
+  std::uint64_t handshakes_started = 0;  // Accepted connections that got memory.
+  std::uint64_t handshakes_failed = 0;   // Of these: ended before ConnectionReady.
+  std::uint64_t handshakes_dropped = 0;  // Initials ignored because of a limit.
+  std::uint64_t retries_sent = 0;
+  std::uint64_t versions_negotiated = 0;
+  std::uint64_t resets_sent = 0;        // Stateless resets.
+  std::uint64_t packets_discarded = 0;  // Malformed, or of no connection.
+  std::uint64_t datagrams_dropped = 0;  // HTTP Datagrams, for a full queue or an unknown stream.
+};
+
 class Endpoint {
  public:
   struct Limits {
     std::size_t connections_max = 4096;
-    std::size_t handshakes_max = 256;             // Unfinished accepted ones; more are dropped.
-    std::size_t handshakes_before_retry = 32;     // 0 means: always Retry.
+    std::size_t handshakes_max = 256;          // Unfinished accepted ones; more are dropped.
+    std::size_t handshakes_before_retry = 32;  // 0 means: always Retry.
     std::size_t streams_per_connection_max = 1024;
-    std::size_t stream_receive_size_max = 6 << 20;      // Stream window; at most 8 MiB, see paths.h.
+    std::size_t stream_receive_size_max = 6 << 20;  // Stream window; at most 8 MiB, see paths.h.
     std::size_t connection_receive_size_max = 24 << 20;
-    std::size_t stream_send_size_max = 4 << 20;         // Buffered and unacknowledged, per stream.
-    std::size_t field_section_size_max = 32 << 10;      // Of one received request or response.
-    std::size_t datagrams_queued_max = 512;             // Per connection and direction.
+    std::size_t stream_send_size_max = 4 << 20;     // Buffered and unacknowledged, per stream.
+    std::size_t field_section_size_max = 32 << 10;  // Of one received request or response.
+    std::size_t datagrams_queued_max = 512;         // Per connection and direction.
     Duration handshake_timeout = std::chrono::seconds(10);
     Duration idle_timeout = std::chrono::seconds(30);
-    Duration keep_alive = std::chrono::seconds(10);     // Only on connections opened with it.
+    Duration keep_alive = std::chrono::seconds(10);  // Only on connections opened with it.
+    // The largest UDP payload that is sent, 1200 to 65,000. Paths start at 1200 and are probed for
+    // more (RFC 8899). 1452 fits Ethernet with IPv6.
+    std::size_t payload_size_max = 1452;
+    Duration rtt_initial = std::chrono::milliseconds(100);  // Before the first measurement.
+    CongestionControl congestion_control = CongestionControl::cubic;
+    // Closed connections whose last packet is kept for three probe timeouts; the oldest is dropped.
+    std::size_t closings_max = 1024;
+    // Retry, Version Negotiation, Stateless Reset and refusals a second; more are not sent.
+    std::size_t stateless_replies_max = 1000;
   };
 
   struct Config {
     const crypto::Identity* identity = nullptr;  // Our certificate and key; outlives the endpoint.
     RouteId route;                               // Prefix of our connection IDs.
     bool is_accepting = false;
-    bool is_client_certificate_required = true;  // Of accepted connections; if false it is asked for.
+    bool is_client_certificate_required =
+        true;  // Of accepted connections; if false it is asked for.
+    // Key of the stateless reset tokens. The same value after a restart tells peers at once that
+    // their connections are gone (RFC 9000 section 10.3); absent, it is drawn at random. Never give
+    // it to two endpoints that live at the same time.
+    std::optional<Digest> reset_key;
     Limits limits;
   };
 
@@ -239,9 +271,10 @@ class Endpoint {
   void handle(const ReceivedDatagrams& datagrams, Instant now);
   void handle_timeout(Instant now);
   [[nodiscard]] std::optional<Event> poll_event();
-  // poll_transmit writes at most one batch into `buffer` (at least 1500 bytes; 64 KiB is best; at most
-  // 64 segments and 65,000 bytes are used) and describes it, or returns nothing if there is nothing to
-  // send at `now` (pacing and congestion control may hold data back until next_deadline()).
+  // poll_transmit writes at most one batch into `buffer` (at least 1500 bytes; 64 KiB is best; at
+  // most 64 segments and 65,000 bytes are used) and describes it, or returns nothing if there is
+  // nothing to send at `now` (pacing and congestion control may hold data back until
+  // next_deadline()).
   [[nodiscard]] std::optional<Transmit> poll_transmit(std::span<std::byte> buffer, Instant now);
   [[nodiscard]] std::optional<Instant> next_deadline() const;
 
@@ -250,19 +283,20 @@ class Endpoint {
   struct ConnectOptions {
     SocketAddress remote;
     PeerPin pin;
-    std::string server_name;               // SNI; empty sends none.
-    std::optional<RouteId> peer_route;     // Set when `remote` is a relay that must route to the peer.
+    std::string server_name;            // SNI; empty sends none.
+    std::optional<RouteId> peer_route;  // Set when `remote` is a relay that must route to the peer.
     bool is_kept_alive = true;
   };
   [[nodiscard]] std::expected<ConnectionKey, ConnectError> connect(const ConnectOptions& options,
-                                                                  Instant now);
-  // close sends CONNECTION_CLOSE with an application error code (RFC 9114 section 8.1). Unknown keys
-  // are ignored. ConnectionClosed{local} follows.
+                                                                   Instant now);
+  // close sends CONNECTION_CLOSE with an application error code (RFC 9114 section 8.1). Unknown
+  // keys are ignored. ConnectionClosed{local} follows.
   void close(ConnectionKey connection, std::uint64_t code, std::string_view reason, Instant now);
 
-  // migrate moves a connection that we opened to `remote` (RFC 9000 section 9). A validating migration
-  // keeps using the old path until the new one has answered, then ConnectionMoved or MigrationFailed
-  // follows; an immediate one (`is_immediate`: the old path is dead) switches at once.
+  // migrate moves a connection that we opened to `remote` (RFC 9000 section 9). A validating
+  // migration keeps using the old path until the new one has answered, then ConnectionMoved or
+  // MigrationFailed follows; an immediate one (`is_immediate`: the old path is dead) switches at
+  // once.
   [[nodiscard]] std::expected<void, MigrateError> migrate(ConnectionKey connection,
                                                           const SocketAddress& remote,
                                                           bool is_immediate, Instant now);
@@ -277,12 +311,13 @@ class Endpoint {
   [[nodiscard]] std::optional<Statistics> statistics(ConnectionKey connection) const;
   [[nodiscard]] std::optional<SocketAddress> remote_of(ConnectionKey connection) const;
   [[nodiscard]] std::size_t connection_count() const;
+  [[nodiscard]] const Counters& counters() const;
 
   // --- Requests.
 
   [[nodiscard]] std::expected<StreamKey, StreamError> open_request(ConnectionKey connection,
-                                                                  const http::Request& request,
-                                                                  bool is_end);
+                                                                   const http::Request& request,
+                                                                   bool is_end);
   // respond sends the final response of a received request; at most once for a stream.
   [[nodiscard]] std::expected<void, StreamError> respond(const StreamKey& stream,
                                                          const http::Response& response,
@@ -315,7 +350,8 @@ class Endpoint {
   [[nodiscard]] DatagramResult send_datagram(const StreamKey& stream,
                                              std::span<const std::byte> payload);
   [[nodiscard]] std::optional<ReceivedDatagram> poll_datagram();
-  // datagram_size_max returns the largest payload that the path carries now; 0 if the peer takes none.
+  // datagram_size_max returns the largest payload that the path carries now; 0 if the peer takes
+  // none.
   [[nodiscard]] std::size_t datagram_size_max(const StreamKey& stream) const;
 
  private:
