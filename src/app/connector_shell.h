@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// app/connector_shell.h: a connector's sockets around node::ConnectorNode.
+//
+// Theory of operation
+//   Carries out the node's effects and nothing else: resolves names, dials the addresses that the node
+//   has vetted, and joins each socket to its flow by an io::Splice (TCP) or datagram by datagram (UDP).
+//   It decides nothing about access.
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+
+#include "app/flow_port.h"
+#include "app/log.h"
+#include "app/node_driver.h"
+#include "io/loop.h"
+#include "io/resolver.h"
+#include "io/splice.h"
+#include "io/tcp.h"
+#include "io/udp.h"
+#include "node/connector_node.h"
+#include "zt/base/random.h"
+
+namespace zt::app {
+
+class ConnectorShell {
+ public:
+  struct Handlers {
+    // The controller admitted this machine, or its keys changed: keep it over restarts.
+    std::move_only_function<void(const node::ConnectorNode::Standing&)> on_standing;
+    // The controller refused this machine for good.
+    std::move_only_function<void(const node::Refused&)> on_refused;
+  };
+
+  // Borrowed arguments outlive the shell. It fails if no UDP port can be had.
+  [[nodiscard]] static std::expected<std::unique_ptr<ConnectorShell>, io::SocketError> create(
+      io::Loop& loop, io::Resolver& resolver, Random& random, Log& log,
+      const node::ConnectorNode::Config& config, node::Credential credential, Handlers handlers);
+  ConnectorShell(const ConnectorShell&) = delete;
+  ConnectorShell& operator=(const ConnectorShell&) = delete;
+  ~ConnectorShell();
+
+  void start();
+
+ private:
+  using Node = node::ConnectorNode;
+  struct Flow;
+
+  ConnectorShell(io::Loop& loop, io::Resolver& resolver, Random& random, Log& log,
+                 const Node::Config& config, node::Credential credential, Handlers handlers);
+
+  void carry_out(Node::Effect& effect, const Now& now);
+  void look_up(const node::Lookup& lookup);
+  void dial(const Node::DialWanted& wanted, const Now& now);
+  void dial_udp(Node::FlowKey key, const SocketAddress& remote, const Now& now);
+  void open(const Node::FlowOpened& opened);
+  void abandon(Node::FlowKey key, connector::FlowEnd cause, const Now& now);
+  void end(Node::FlowKey key, const io::Splice::Report& report);
+  void move_datagrams(const Now& now);
+  void read_own_addresses();
+  Flow* find(Node::FlowKey key);
+
+  io::Loop& loop_;
+  io::Resolver& resolver_;
+  Log& log_;
+  Handlers handlers_;
+  Node node_;
+  NodeDriver<Node> driver_;
+  io::UdpBuffers buffers_;
+  std::unique_ptr<io::UdpPort> port_;
+  io::Timer addresses_timer_;
+  std::map<Node::FlowKey, std::unique_ptr<Flow>> flows_;
+};
+
+}  // namespace zt::app

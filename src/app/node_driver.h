@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// app/node_driver.h: runs one node of module node on one UDP port and one loop.
+//
+// Theory of operation
+//   Whatever changes the node (datagrams, a timer, an answer of the shell) ends with settle(), which asks
+//   for one settling at the end of the turn: effects are carried out first, because they usually make
+//   more to send, then batches are sent until the node has none, the socket is full, or a budget is
+//   spent; then the timer is armed at the node's next deadline. So a turn that received a megabyte in
+//   sixteen trains settles once.
+//
+// Limits   transmits_per_turn_max batches before others have their turn. A batch that the socket did not
+//          take waits for it; there is only ever one.
+
+#include <array>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "io/loop.h"
+#include "io/udp.h"
+#include "quic/endpoint.h"
+#include "zt/base/time.h"
+
+namespace zt::app {
+
+// Node is any of node::ConnectorNode, ClientNode, RelayNode, ControllerNode.
+template <class Node>
+class NodeDriver {
+ public:
+  using Effect = typename Node::Effect;
+
+  // `loop`, `node` and `port` outlive the driver. `on_effect` carries one effect out; it may change the
+  // node. `on_settle`, if not empty, runs after the effects, before sending.
+  NodeDriver(io::Loop& loop, Node& node, std::move_only_function<void(Effect&, const Now&)> on_effect,
+             std::move_only_function<void(const Now&)> on_settle)
+      : loop_(loop),
+        node_(node),
+        on_effect_(std::move(on_effect)),
+        on_settle_(std::move(on_settle)),
+        buffer_(kBufferSize),
+        timer_(loop, [this] { expire(); }),
+        settling_(loop, [this] { carry_out(); }) {}
+  NodeDriver(const NodeDriver&) = delete;
+  NodeDriver& operator=(const NodeDriver&) = delete;
+
+  // use_port is called once, before anything is sent. The port's handlers are those below.
+  void use_port(io::UdpPort& port) { port_ = &port; }
+
+  void on_datagrams(const io::Datagrams& datagrams) {
+    node_.handle(quic::ReceivedDatagrams{.remote = datagrams.remote,
+                                         .bytes = datagrams.bytes,
+                                         .segment_size = datagrams.segment_size,
+                                         .ecn = datagrams.ecn},
+                 loop_.now());
+    settle();
+  }
+  void on_writable() { settle(); }
+
+  // settle asks for a settling at the end of the turn. Call it after each change of the node.
+  void settle() { settling_.schedule(); }
+
+ private:
+  // 64 segments of at most 1452 bytes fit, and one send of 64 KiB is what UDP_SEGMENT takes.
+  static constexpr std::size_t kBufferSize = 65536;
+  // 32 batches are some 2 MB, a millisecond of sending; after that received ACKs get their turn.
+  static constexpr int kTransmitsPerTurnMax = 32;
+
+  void expire() {
+    node_.handle_timeout(loop_.now());
+    settle();
+  }
+
+  void carry_out() {
+    const Now now = loop_.now();
+    while (std::optional<Effect> effect = node_.poll_effect(now)) on_effect_(*effect, now);
+    if (on_settle_) on_settle_(now);
+    send(now);
+    const std::optional<Instant> deadline = node_.next_deadline();
+    if (deadline) {
+      timer_.arm(*deadline);
+    } else {
+      timer_.cancel();
+    }
+  }
+
+  void send(const Now& now) {
+    for (int sent = 0; sent < kTransmitsPerTurnMax; ++sent) {
+      if (unsent_.empty()) {
+        const auto transmit = node_.poll_transmit(buffer_, now);
+        if (!transmit) return;
+        batch_ = *transmit;
+        unsent_ = std::span<const std::byte>(buffer_).first(transmit->size);
+      }
+      const auto result = port_->send({.remote = batch_.remote,
+                                       .bytes = unsent_,
+                                       .segment_size = batch_.segment_size,
+                                       .ecn = batch_.ecn});
+      unsent_ = unsent_.subspan(result.size);
+      if (result.is_blocked) return;  // on_writable() settles again.
+    }
+    settle();
+  }
+
+  io::Loop& loop_;
+  Node& node_;
+  io::UdpPort* port_ = nullptr;
+  std::move_only_function<void(Effect&, const Now&)> on_effect_;
+  std::move_only_function<void(const Now&)> on_settle_;
+  std::vector<std::byte> buffer_;
+  quic::Transmit batch_;
+  std::span<const std::byte> unsent_;  // Of batch_, in buffer_.
+  io::Timer timer_;
+  io::Deferred settling_;
+};
+
+}  // namespace zt::app

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// app/notices.h: notices of nodes, and facts about sockets, as log lines.
+
+#include "app/log.h"
+#include "io/udp.h"
+#include "node/notice.h"
+#include "zt/base/time.h"
+
+namespace zt::app {
+
+void write_notice(Log& log, const node::Notice& notice, UnixTime time);
+
+// warn_about_buffers says how to get larger socket buffers if the kernel granted less than bulk
+// transfers need.
+void warn_about_buffers(Log& log, const io::UdpPort& port, UnixTime time);
+
+}  // namespace zt::app

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "app/relay_shell.h"
+
+#include <utility>
+
+#include "app/notices.h"
+
+namespace zt::app {
+
+void RelayShell::Sink::send(const SocketAddress& remote, std::span<const std::byte> bytes,
+                            std::size_t segment_size, std::uint8_t ecn) {
+  const auto result =
+      port->send({.remote = remote, .bytes = bytes, .segment_size = segment_size, .ecn = ecn});
+  dropped_size += bytes.size() - result.size;
+}
+
+std::expected<std::unique_ptr<RelayShell>, io::SocketError> RelayShell::create(
+    io::Loop& loop, io::Resolver& resolver, Random& random, Log& log,
+    const io::UdpPort::Local& local, const node::RelayNode::Config& config,
+    node::Credential credential, Handlers handlers) {
+  std::unique_ptr<RelayShell> shell(new RelayShell(loop, resolver, random, log, config,
+                                                   std::move(credential), std::move(handlers)));
+  RelayShell& self = *shell;
+  auto port = io::UdpPort::bind(
+      loop, self.buffers_, local, {},
+      {.on_datagrams =
+           [&self](const io::Datagrams& datagrams) { self.driver_.on_datagrams(datagrams); },
+       .on_writable = [&self] { self.driver_.on_writable(); },
+       .on_error = {}});
+  if (!port) return std::unexpected(port.error());
+  shell->port_ = std::move(*port);
+  shell->sink_.port = shell->port_.get();
+  shell->driver_.use_port(*shell->port_);
+  return shell;
+}
+
+RelayShell::RelayShell(io::Loop& loop, io::Resolver& resolver, Random& random, Log& log,
+                       const Node::Config& config, node::Credential credential, Handlers handlers)
+    : loop_(loop),
+      resolver_(resolver),
+      log_(log),
+      handlers_(std::move(handlers)),
+      node_(config, std::move(credential), random, sink_),
+      driver_(
+          loop, node_, [this](Node::Effect& effect, const Now& now) { carry_out(effect, now); },
+          {}) {}
+
+void RelayShell::start() {
+  warn_about_buffers(log_, *port_, loop_.now().unix_time);
+  node_.start(loop_.now());
+  driver_.settle();
+}
+
+void RelayShell::carry_out(Node::Effect& effect, const Now& now) {
+  if (const auto* lookup = std::get_if<node::Lookup>(&effect)) {
+    resolver_.resolve(lookup->name, [this, key = lookup->key](const io::Resolution& resolution) {
+      const bool is_absent = !resolution && resolution.error() == io::ResolveError::not_found;
+      node_.lookup_done(key, resolution ? resolution->addresses : std::vector<IpAddress>(),
+                        is_absent, loop_.now());
+      driver_.settle();
+    });
+  } else if (const auto* changed = std::get_if<Node::StandingChanged>(&effect)) {
+    handlers_.on_standing(changed->standing);
+  } else if (const auto* refused = std::get_if<node::Refused>(&effect)) {
+    handlers_.on_refused(*refused);
+  } else if (const auto* notice = std::get_if<node::Notice>(&effect)) {
+    write_notice(log_, *notice, now.unix_time);
+  }
+}
+
+}  // namespace zt::app

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// app/relay_shell.h: a relay's socket around node::RelayNode.
+//
+// Theory of operation
+//   Forwarded datagrams leave from the buffer that they were received into, in the same turn. When the
+//   socket is full they are dropped, as a router's queue would drop them: the ends notice and slow down.
+
+#include <cstdint>
+#include <expected>
+#include <functional>
+#include <memory>
+
+#include "app/log.h"
+#include "app/node_driver.h"
+#include "io/loop.h"
+#include "io/resolver.h"
+#include "io/udp.h"
+#include "node/relay_node.h"
+#include "zt/base/random.h"
+
+namespace zt::app {
+
+class RelayShell {
+ public:
+  struct Handlers {
+    std::move_only_function<void(const node::RelayNode::Standing&)> on_standing;
+    std::move_only_function<void(const node::Refused&)> on_refused;
+  };
+
+  // Borrowed arguments outlive the shell. It fails if `local` cannot be bound.
+  [[nodiscard]] static std::expected<std::unique_ptr<RelayShell>, io::SocketError> create(
+      io::Loop& loop, io::Resolver& resolver, Random& random, Log& log,
+      const io::UdpPort::Local& local, const node::RelayNode::Config& config,
+      node::Credential credential, Handlers handlers);
+  RelayShell(const RelayShell&) = delete;
+  RelayShell& operator=(const RelayShell&) = delete;
+
+  void start();
+  [[nodiscard]] std::uint16_t port() const { return port_->port(); }
+  [[nodiscard]] std::uint64_t dropped_size() const { return sink_.dropped_size; }
+
+ private:
+  using Node = node::RelayNode;
+
+  struct Sink final : node::DatagramSink {
+    void send(const SocketAddress& remote, std::span<const std::byte> bytes,
+              std::size_t segment_size, std::uint8_t ecn) override;
+    io::UdpPort* port = nullptr;
+    std::uint64_t dropped_size = 0;
+  };
+
+  RelayShell(io::Loop& loop, io::Resolver& resolver, Random& random, Log& log,
+             const Node::Config& config, node::Credential credential, Handlers handlers);
+  void carry_out(Node::Effect& effect, const Now& now);
+
+  io::Loop& loop_;
+  io::Resolver& resolver_;
+  Log& log_;
+  Handlers handlers_;
+  Sink sink_;
+  Node node_;
+  NodeDriver<Node> driver_;
+  io::UdpBuffers buffers_;
+  std::unique_ptr<io::UdpPort> port_;
+};
+
+}  // namespace zt::app
