@@ -38,10 +38,14 @@ std::expected<std::unique_ptr<ClientShell>, io::SocketError> ClientShell::create
 }
 
 ClientShell::ClientShell(io::Loop& loop, io::Resolver& resolver, Random& random, Log& log,
-                         const Node::Config& config, node::Credential credential,
-                         Handlers handlers)
+                         const Node::Config& config, node::Credential credential, Handlers handlers)
     : loop_(loop),
-      resolver_(resolver),
+      lookups_(resolver,
+               [this](node::LookupKey key, const std::vector<IpAddress>& addresses,
+                      bool is_name_absent) {
+                 node_.lookup_done(key, addresses, is_name_absent, loop_.now());
+                 driver_.settle();
+               }),
       log_(log),
       handlers_(std::move(handlers)),
       node_(config, std::move(credential), random),
@@ -79,8 +83,8 @@ void ClientShell::attach(FlowKey key, io::StreamEnds ends, std::string_view earl
   Flow* flow = find(key);
   if (flow == nullptr) return on_end(false);  // It ended between the answer and now.
   flow->on_end = std::move(on_end);
-  flow->port = std::make_unique<FlowPort<FlowKey>>(node_.flows(), key,
-                                                   [this] { driver_.settle(); });
+  flow->port =
+      std::make_unique<FlowPort<FlowKey>>(node_.flows(), key, [this] { driver_.settle(); });
   while (!early.empty()) {
     const std::span<std::byte> space = flow->port->writable();
     // An ingress reads at most some KiB ahead, and the send buffer of a new flow holds more. It is
@@ -127,12 +131,7 @@ void ClientShell::carry_out(Node::Effect& effect, const Now& now) {
   } else if (const auto* cut = std::get_if<Node::FlowCut>(&effect)) {
     abandon(cut->flow, cut->reason, now);
   } else if (const auto* lookup = std::get_if<node::Lookup>(&effect)) {
-    resolver_.resolve(lookup->name, [this, key = lookup->key](const io::Resolution& resolution) {
-      const bool is_absent = !resolution && resolution.error() == io::ResolveError::not_found;
-      node_.lookup_done(key, resolution ? resolution->addresses : std::vector<IpAddress>(),
-                        is_absent, loop_.now());
-      driver_.settle();
-    });
+    lookups_.start(*lookup);
   } else if (const auto* signed_in = std::get_if<Node::SignedIn>(&effect)) {
     handlers_.on_signed_in(*signed_in);
   } else if (std::holds_alternative<Node::ViewChanged>(effect)) {

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// app/client_shell.h: a client's sockets around node::ClientNode, and what ingress adapters ask of it.
+// app/client_shell.h: a client's sockets around node::ClientNode, and what ingress adapters ask of
+// it.
 //
 // Theory of operation
-//   An ingress adapter (a forwarded port, SOCKS, an HTTP proxy, standard input and output) asks for a flow
-//   with open() and holds its application's connection until the answer has come; the answer is the
-//   connector's own. Then it hands the connection over with attach(), or for UDP says where datagrams go
-//   with attach_datagrams(). The shell does the rest until the flow ends.
+//   An ingress adapter (a forwarded port, SOCKS, an HTTP proxy, standard input and output) asks for
+//   a flow with open() and holds its application's connection until the answer has come; the answer
+//   is the connector's own. Then it hands the connection over with attach(), or for UDP says where
+//   datagrams go with attach_datagrams(). The shell does the rest until the flow ends.
 
 #include <cstdint>
 #include <expected>
@@ -20,6 +21,7 @@
 
 #include "app/flow_port.h"
 #include "app/log.h"
+#include "app/name_lookups.h"
 #include "app/node_driver.h"
 #include "io/loop.h"
 #include "io/resolver.h"
@@ -86,7 +88,7 @@ class ClientShell {
   Flow* find(FlowKey key);
 
   io::Loop& loop_;
-  io::Resolver& resolver_;
+  NameLookups lookups_;
   Log& log_;
   Handlers handlers_;
   Node node_;

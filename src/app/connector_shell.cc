@@ -39,11 +39,11 @@ connector::DialError to_dial_error(io::SocketError error) {
 
 struct ConnectorShell::Flow {
   std::unique_ptr<io::Dial> dial;
-  io::Descriptor socket;                    // Dialled, and not yet spliced.
+  io::Descriptor socket;  // Dialled, and not yet spliced.
   std::unique_ptr<FlowPort<Node::FlowKey>> port;
-  std::unique_ptr<io::Splice> splice;       // After `port`, which it borrows.
+  std::unique_ptr<io::Splice> splice;  // After `port`, which it borrows.
   std::unique_ptr<io::UdpSocket> udp;
-  std::uint64_t bytes_up = 0;               // Of UDP.
+  std::uint64_t bytes_up = 0;  // Of UDP.
   std::uint64_t bytes_down = 0;
 };
 
@@ -69,7 +69,12 @@ ConnectorShell::ConnectorShell(io::Loop& loop, io::Resolver& resolver, Random& r
                                const Node::Config& config, node::Credential credential,
                                Handlers handlers)
     : loop_(loop),
-      resolver_(resolver),
+      lookups_(resolver,
+               [this](node::LookupKey key, const std::vector<IpAddress>& addresses,
+                      bool is_name_absent) {
+                 node_.lookup_done(key, addresses, is_name_absent, loop_.now());
+                 driver_.settle();
+               }),
       log_(log),
       handlers_(std::move(handlers)),
       node_(config, std::move(credential), random),
@@ -88,7 +93,7 @@ void ConnectorShell::start() {
 
 void ConnectorShell::carry_out(Node::Effect& effect, const Now& now) {
   if (auto* lookup = std::get_if<node::Lookup>(&effect)) {
-    look_up(*lookup);
+    lookups_.start(*lookup);
   } else if (const auto* wanted = std::get_if<Node::DialWanted>(&effect)) {
     dial(*wanted, now);
   } else if (const auto* opened = std::get_if<Node::FlowOpened>(&effect)) {
@@ -112,15 +117,6 @@ void ConnectorShell::carry_out(Node::Effect& effect, const Now& now) {
   } else if (const auto* notice = std::get_if<node::Notice>(&effect)) {
     write_notice(log_, *notice, now.unix_time);
   }
-}
-
-void ConnectorShell::look_up(const node::Lookup& lookup) {
-  resolver_.resolve(lookup.name, [this, key = lookup.key](const io::Resolution& resolution) {
-    const bool is_absent = !resolution && resolution.error() == io::ResolveError::not_found;
-    node_.lookup_done(key, resolution ? resolution->addresses : std::vector<IpAddress>(),
-                      is_absent, loop_.now());
-    driver_.settle();
-  });
 }
 
 void ConnectorShell::dial(const Node::DialWanted& wanted, const Now& now) {

@@ -3,9 +3,9 @@
 // app/connector_shell.h: a connector's sockets around node::ConnectorNode.
 //
 // Theory of operation
-//   Carries out the node's effects and nothing else: resolves names, dials the addresses that the node
-//   has vetted, and joins each socket to its flow by an io::Splice (TCP) or datagram by datagram (UDP).
-//   It decides nothing about access.
+//   Carries out the node's effects and nothing else: resolves names, dials the addresses that the
+//   node has vetted, and joins each socket to its flow by an io::Splice (TCP) or datagram by
+//   datagram (UDP). It decides nothing about access.
 
 #include <cstdint>
 #include <functional>
@@ -15,6 +15,7 @@
 
 #include "app/flow_port.h"
 #include "app/log.h"
+#include "app/name_lookups.h"
 #include "app/node_driver.h"
 #include "io/loop.h"
 #include "io/resolver.h"
@@ -53,7 +54,6 @@ class ConnectorShell {
                  const Node::Config& config, node::Credential credential, Handlers handlers);
 
   void carry_out(Node::Effect& effect, const Now& now);
-  void look_up(const node::Lookup& lookup);
   void dial(const Node::DialWanted& wanted, const Now& now);
   void dial_udp(Node::FlowKey key, const SocketAddress& remote, const Now& now);
   void open(const Node::FlowOpened& opened);
@@ -64,7 +64,7 @@ class ConnectorShell {
   Flow* find(Node::FlowKey key);
 
   io::Loop& loop_;
-  io::Resolver& resolver_;
+  NameLookups lookups_;
   Log& log_;
   Handlers handlers_;
   Node node_;

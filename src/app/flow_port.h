@@ -16,8 +16,10 @@ namespace zt::app {
 template <class FlowKey>
 class FlowPort final : public io::BytePort {
  public:
-  // `flows` outlives the port. `on_change` is called after each change, so that the node is settled.
-  FlowPort(node::FlowStreams<FlowKey>& flows, FlowKey flow, std::move_only_function<void()> on_change)
+  // `flows` outlives the port. `on_change` is called after each change, so that the node is
+  // settled.
+  FlowPort(node::FlowStreams<FlowKey>& flows, FlowKey flow,
+           std::move_only_function<void()> on_change)
       : flows_(flows), flow_(flow), on_change_(std::move(on_change)) {}
 
   std::span<std::byte> writable() override { return flows_.writable(flow_); }

@@ -14,24 +14,29 @@ namespace {
 
 std::string_view to_text(LogLevel level) {
   switch (level) {
-    case LogLevel::trace: return "trace";
-    case LogLevel::debug: return "debug";
-    case LogLevel::info: return "info";
-    case LogLevel::warn: return "warn";
-    case LogLevel::error: return "error";
+    case LogLevel::trace:
+      return "trace";
+    case LogLevel::debug:
+      return "debug";
+    case LogLevel::info:
+      return "info";
+    case LogLevel::warn:
+      return "warn";
+    case LogLevel::error:
+      return "error";
   }
   return "error";
 }
 
 bool needs_quotes(std::string_view value) {
   return value.empty() || std::ranges::any_of(value, [](char c) {
-    return c == ' ' || c == '"' || c == '=' || c == '\\' || static_cast<unsigned char>(c) < 0x20U ||
-           static_cast<unsigned char>(c) >= 0x7fU;
-  });
+           return c == ' ' || c == '"' || c == '=' || c == '\\' ||
+                  static_cast<unsigned char>(c) < 0x20U || static_cast<unsigned char>(c) >= 0x7fU;
+         });
 }
 
-// append_quoted writes `value` as a JSON string. Bytes that are not printable ASCII are escaped: what
-// a peer wrote is not trusted to be UTF-8.
+// append_quoted writes `value` as a JSON string. Bytes that are not printable ASCII are escaped:
+// what a peer wrote is not trusted to be UTF-8.
 void append_quoted(std::string& line, std::string_view value) {
   line += '"';
   for (const char c : value) {

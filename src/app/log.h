@@ -5,8 +5,9 @@
 // Theory of operation
 //   A line has a time, a level, the role, a constant message and fields. As text it reads
 //     2026-11-22T09:30:00.250Z info  connector  bound at a relay  relay=rly_…
-//   and as JSON it is one object a line. Values are escaped, so that what a peer wrote cannot forge a
-//   line or move the cursor of a terminal. Lines go to standard error; standard output is for answers.
+//   and as JSON it is one object a line. Values are escaped, so that what a peer wrote cannot forge
+//   a line or move the cursor of a terminal. Lines go to standard error; standard output is for
+//   answers.
 //
 // Limits   A value is cut at value_size_max bytes.
 

@@ -3,13 +3,14 @@
 // app/node_driver.h: runs one node of module node on one UDP port and one loop.
 //
 // Theory of operation
-//   Whatever changes the node (datagrams, a timer, an answer of the shell) ends with settle(), which asks
-//   for one settling at the end of the turn: effects are carried out first, because they usually make
-//   more to send, then batches are sent until the node has none, the socket is full, or a budget is
-//   spent; then the timer is armed at the node's next deadline. So a turn that received a megabyte in
-//   sixteen trains settles once.
+//   Whatever changes the node (datagrams, a timer, an answer of the shell) ends with settle(),
+//   which asks for one settling at the end of the turn: effects are carried out first, because they
+//   usually make more to send, then batches are sent until the node has none, the socket is full,
+//   or a budget is spent; then the timer is armed at the node's next deadline. So a turn that
+//   received a megabyte in sixteen trains settles once.
 //
-// Limits   transmits_per_turn_max batches before others have their turn. A batch that the socket did not
+// Limits   transmits_per_turn_max batches before others have their turn. A batch that the socket
+// did not
 //          take waits for it; there is only ever one.
 
 #include <array>
@@ -34,9 +35,10 @@ class NodeDriver {
  public:
   using Effect = typename Node::Effect;
 
-  // `loop`, `node` and `port` outlive the driver. `on_effect` carries one effect out; it may change the
-  // node. `on_settle`, if not empty, runs after the effects, before sending.
-  NodeDriver(io::Loop& loop, Node& node, std::move_only_function<void(Effect&, const Now&)> on_effect,
+  // `loop`, `node` and `port` outlive the driver. `on_effect` carries one effect out; it may change
+  // the node. `on_settle`, if not empty, runs after the effects, before sending.
+  NodeDriver(io::Loop& loop, Node& node,
+             std::move_only_function<void(Effect&, const Now&)> on_effect,
              std::move_only_function<void(const Now&)> on_settle)
       : loop_(loop),
         node_(node),

@@ -10,10 +10,14 @@ namespace {
 
 LogLevel to_log_level(node::NoticeLevel level) {
   switch (level) {
-    case node::NoticeLevel::debug: return LogLevel::debug;
-    case node::NoticeLevel::info: return LogLevel::info;
-    case node::NoticeLevel::warn: return LogLevel::warn;
-    case node::NoticeLevel::error: return LogLevel::error;
+    case node::NoticeLevel::debug:
+      return LogLevel::debug;
+    case node::NoticeLevel::info:
+      return LogLevel::info;
+    case node::NoticeLevel::warn:
+      return LogLevel::warn;
+    case node::NoticeLevel::error:
+      return LogLevel::error;
   }
   return LogLevel::error;
 }

@@ -37,13 +37,17 @@ std::expected<std::unique_ptr<RelayShell>, io::SocketError> RelayShell::create(
 RelayShell::RelayShell(io::Loop& loop, io::Resolver& resolver, Random& random, Log& log,
                        const Node::Config& config, node::Credential credential, Handlers handlers)
     : loop_(loop),
-      resolver_(resolver),
+      lookups_(resolver,
+               [this](node::LookupKey key, const std::vector<IpAddress>& addresses,
+                      bool is_name_absent) {
+                 node_.lookup_done(key, addresses, is_name_absent, loop_.now());
+                 driver_.settle();
+               }),
       log_(log),
       handlers_(std::move(handlers)),
       node_(config, std::move(credential), random, sink_),
-      driver_(
-          loop, node_, [this](Node::Effect& effect, const Now& now) { carry_out(effect, now); },
-          {}) {}
+      driver_(loop, node_, [this](Node::Effect& effect, const Now& now) { carry_out(effect, now); },
+              {}) {}
 
 void RelayShell::start() {
   warn_about_buffers(log_, *port_, loop_.now().unix_time);
@@ -53,12 +57,7 @@ void RelayShell::start() {
 
 void RelayShell::carry_out(Node::Effect& effect, const Now& now) {
   if (const auto* lookup = std::get_if<node::Lookup>(&effect)) {
-    resolver_.resolve(lookup->name, [this, key = lookup->key](const io::Resolution& resolution) {
-      const bool is_absent = !resolution && resolution.error() == io::ResolveError::not_found;
-      node_.lookup_done(key, resolution ? resolution->addresses : std::vector<IpAddress>(),
-                        is_absent, loop_.now());
-      driver_.settle();
-    });
+    lookups_.start(*lookup);
   } else if (const auto* changed = std::get_if<Node::StandingChanged>(&effect)) {
     handlers_.on_standing(changed->standing);
   } else if (const auto* refused = std::get_if<node::Refused>(&effect)) {

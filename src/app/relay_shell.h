@@ -3,8 +3,9 @@
 // app/relay_shell.h: a relay's socket around node::RelayNode.
 //
 // Theory of operation
-//   Forwarded datagrams leave from the buffer that they were received into, in the same turn. When the
-//   socket is full they are dropped, as a router's queue would drop them: the ends notice and slow down.
+//   Forwarded datagrams leave from the buffer that they were received into, in the same turn. When
+//   the socket is full they are dropped, as a router's queue would drop them: the ends notice and
+//   slow down.
 
 #include <cstdint>
 #include <expected>
@@ -12,6 +13,7 @@
 #include <memory>
 
 #include "app/log.h"
+#include "app/name_lookups.h"
 #include "app/node_driver.h"
 #include "io/loop.h"
 #include "io/resolver.h"
@@ -55,7 +57,7 @@ class RelayShell {
   void carry_out(Node::Effect& effect, const Now& now);
 
   io::Loop& loop_;
-  io::Resolver& resolver_;
+  NameLookups lookups_;
   Log& log_;
   Handlers handlers_;
   Sink sink_;
