@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// io/network_info.h: what the machine says about its own place in the network.
+
+#include <expected>
+#include <vector>
+
+#include "io/socket_error.h"
+#include "zt/base/ip.h"
+
+namespace zt::io {
+
+// own_addresses returns every address of every interface of this network namespace, loopback and
+// link-local included, sorted and each once. The connector refuses to dial them for others;
+// therefore a failure is an error and not an empty list. Errors: limit, failed.
+[[nodiscard]] std::expected<std::vector<IpAddress>, SocketError> own_addresses();
+
+}  // namespace zt::io
