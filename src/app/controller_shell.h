@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// app/controller_shell.h: a controller's sockets around node::ControllerNode: one port, UDP and
+// TCP.
+
+#include <cstdint>
+#include <expected>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "app/log.h"
+#include "app/node_driver.h"
+#include "io/loop.h"
+#include "io/stream.h"
+#include "io/tcp.h"
+#include "io/udp.h"
+#include "node/controller_node.h"
+#include "zt/base/random.h"
+
+namespace zt::app {
+
+class ControllerShell {
+ public:
+  // Borrowed arguments outlive the shell. `local` is one address of one family; port 0 is any, the
+  // same for UDP and TCP. It fails if the port cannot be had.
+  [[nodiscard]] static std::expected<std::unique_ptr<ControllerShell>, io::SocketError> create(
+      io::Loop& loop, Random& random, Log& log, const SocketAddress& local,
+      const node::ControllerNode::Config& config, controller::Store& store);
+  ControllerShell(const ControllerShell&) = delete;
+  ControllerShell& operator=(const ControllerShell&) = delete;
+  ~ControllerShell();
+
+  void start();
+  [[nodiscard]] std::uint16_t port() const { return port_->port(); }
+
+ private:
+  using Node = node::ControllerNode;
+  struct Connection;
+
+  ControllerShell(io::Loop& loop, Random& random, Log& log, const Node::Config& config,
+                  controller::Store& store);
+
+  void accept(io::Descriptor socket, const SocketAddress& remote);
+  void receive(http::TcpKey key);
+  void pump(http::TcpKey key);
+  void close(http::TcpKey key);
+  void settle_connections();
+
+  io::Loop& loop_;
+  Log& log_;
+  Node node_;
+  NodeDriver<Node> driver_;
+  io::UdpBuffers buffers_;
+  std::unique_ptr<io::UdpPort> port_;
+  std::unique_ptr<io::TcpListener> listener_;
+  std::map<http::TcpKey, std::unique_ptr<Connection>> connections_;
+  std::vector<std::byte> scratch_;
+};
+
+}  // namespace zt::app

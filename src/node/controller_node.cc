@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/controller_node.h"
+
+#include <string>
+#include <type_traits>
+#include <utility>
+
+namespace zt::node {
+
+namespace {
+
+template <class... Fs>
+struct Overloaded : Fs... {
+  using Fs::operator()...;
+};
+
+}  // namespace
+
+ControllerNode::ControllerNode(const Config& config, controller::Store& store, Random& random)
+    : endpoint_(config.endpoint, random),
+      server_(config.server, &endpoint_),
+      engine_(store, random, config.engine) {}
+
+void ControllerNode::start(const Now& now) {
+  engine_.handle_timeout(now);  // Reads the store and sets the first deadlines.
+  take_events(now);
+}
+
+void ControllerNode::handle(const quic::ReceivedDatagrams& datagrams, const Now& now) {
+  endpoint_.handle(datagrams, now.instant);
+}
+
+void ControllerNode::handle_timeout(const Now& now) {
+  endpoint_.handle_timeout(now.instant);
+  server_.handle_timeout(now.instant);
+  engine_.handle_timeout(now);
+}
+
+std::optional<ControllerNode::Effect> ControllerNode::poll_effect(const Now& now) {
+  if (effects_.empty()) take_events(now);
+  if (effects_.empty()) return std::nullopt;
+  Effect effect = std::move(effects_.front());
+  effects_.pop_front();
+  return effect;
+}
+
+std::optional<Instant> ControllerNode::next_deadline() const {
+  return earlier_of(earlier_of(endpoint_.next_deadline(), server_.next_deadline()),
+                    engine_.next_deadline());
+}
+
+// The core is drained after each request before it sees the next (base/engine.h).
+void ControllerNode::take_events(const Now& now) {
+  while (const auto event = endpoint_.poll_event()) {
+    (void)server_.handle(*event, now.instant);  // What is not an exchange's is nobody's.
+  }
+  const auto drain_engine = [&] {
+    while (auto output = engine_.poll_output()) {
+      std::visit(Overloaded{
+                     [&](controller::LogEvent& event) { note(event); },
+                     [&](auto& command) { server_.carry_out(std::move(command), now.instant); },
+                 },
+                 *output);
+    }
+  };
+  drain_engine();
+  while (auto output = server_.poll_output()) {
+    std::visit([&](auto& input) { engine_.handle(std::move(input), now); }, *output);
+    drain_engine();
+  }
+}
+
+void ControllerNode::note(const controller::LogEvent& event) {
+  std::visit(Overloaded{
+                 [this](const controller::NodeEnrolled& enrolled) {
+                   effects_.emplace_back(Notice{.level = NoticeLevel::info,
+                                                .message = "admitted a node",
+                                                .fields = {{"node", enrolled.node}}});
+                 },
+                 [this](const controller::WatchStarted& started) {
+                   effects_.emplace_back(
+                       Notice{.level = NoticeLevel::info,
+                              .message = "a node is watching",
+                              .fields = {{"node", started.node},
+                                         {"watchers", std::to_string(started.watcher_count)}}});
+                 },
+                 [this](const controller::WatchEnded& ended) {
+                   effects_.emplace_back(
+                       Notice{.level = NoticeLevel::info,
+                              .message = "a node stopped watching",
+                              .fields = {{"node", ended.node}, {"reason", ended.reason}}});
+                 },
+                 [this](const controller::AccessChanged& changed) {
+                   effects_.emplace_back(Notice{
+                       .level = NoticeLevel::info,
+                       .message = "access changed",
+                       .fields = {{"revision", std::to_string(changed.revision)},
+                                  {"grants_revoked", std::to_string(changed.revoked_count)}}});
+                 },
+                 [this](const controller::GrantDecided& decided) {
+                   effects_.emplace_back(
+                       Notice{.level = NoticeLevel::debug,
+                              .message = decided.is_allowed ? "allowed a grant" : "denied a grant",
+                              .fields = {{"decision", decided.decision.text}}});
+                 },
+                 [this](const controller::StoreFailed& failed) {
+                   effects_.emplace_back(
+                       Notice{.level = NoticeLevel::error,
+                              .message = "the store failed",
+                              .fields = {{"error", std::string(controller::to_text(failed.error))},
+                                         {"action", failed.action}}});
+                 },
+             },
+             event);
+}
+
+}  // namespace zt::node
