@@ -22,7 +22,8 @@ def main():
                               capture_output=True, text=True, check=False)
         if done.returncode != 0:
             failed += 1
-            print(done.stderr.strip() or f"{file} differs")
+            print("\n".join(line for line in done.stderr.splitlines() if ": error:" in line)
+                  or f"{file} differs")
     if failed:
         print("`tests/tools/format.py` formats all files")
     print(f"{len(files) - failed} passed, {failed} failed, 0 skipped")

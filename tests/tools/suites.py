@@ -33,6 +33,7 @@ COUNTS = re.compile(r"^(\d+) passed, (\d+) failed, (\d+) skipped$")
 SKIPPED = 77  # The exit code of a script that cannot run here; its last line says why.
 JOBS = os.cpu_count() or 1
 LOG_TAIL = 40
+TIDY_BUDGET = 600  # Seconds. What was found clean before costs nothing of it.
 
 
 @dataclasses.dataclass
@@ -193,7 +194,8 @@ def run_suite(name, gcc, asan):
         return run(python_check(name, TESTS / "tools" / "format.py", gcc, "--check"))
     if name == "tidy":
         return run(python_check(name, TESTS / "tools" / "tidy.py", gcc, "--build",
-                                str(gcc.path))) if gcc.build() else Count()
+                                str(gcc.path), "--budget", str(TIDY_BUDGET))
+                   ) if gcc.build() else Count()
     if name == "asan":
         return run_all(asan.tests(COMPILED_SUITES)) if asan.build() else Count()
     if name == "e2e":

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Runs clang-tidy 19 over our compiled sources; the build must be up to date.
+"""Runs clang-tidy 19 over the compiled sources of src/; the build must be up to date.
 
 A clean result is remembered under the hash of all that it depends on: the compiler's arguments, the
 settings, the source and each header that it includes. So a second run looks at what changed only.
@@ -39,8 +39,8 @@ class Unit:
 
 
 def units(build):
-    """Returns each of our compiled sources once."""
-    ours = set(our_files(".cc"))
+    """Returns each compiled source of the program once."""
+    ours = {file for file in our_files(".cc") if file.startswith("src/")}
     found = {}
     for entry in json.loads((build / "compile_commands.json").read_text()):
         path = (pathlib.Path(entry["directory"]) / entry["file"]).resolve()
