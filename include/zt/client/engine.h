@@ -30,8 +30,8 @@
 // Time: deadlines are checked on every call.
 // Threats: a hostile connector can refuse, delay and lie about its own resources, and nothing else:
 //   its certificate is pinned by the controller's answer. Grants leave this engine only toward
-//   connectors that they name. Details that a connector sends are shown as text: they are limited
-//   in size and made printable.
+//   connectors that the controller named for the resource. Details that a connector sends are shown
+//   as text: they are limited in size and made printable.
 
 #include <cstddef>
 #include <cstdint>
@@ -54,6 +54,7 @@
 #include "zt/base/secret.h"
 #include "zt/base/time.h"
 #include "zt/grant/node_config.h"
+#include "zt/policy/resource.h"
 #include "zt/wire/proxy_status.h"
 
 namespace zt::client {
@@ -327,10 +328,179 @@ class Engine {
   [[nodiscard]] const grant::ResourceTable& view() const { return view_; }
 
  private:
+  enum class AccessKey : std::uint64_t {};
+
+  enum class State : std::uint8_t {
+    wants_grant,      // In `waiting` of its access.
+    wants_relay,      // No relay in common with any connector at the moment.
+    wants_connector,  // In `flows` of a peer that is connecting.
+    wants_answer,     // OpenFlow is out.
+    open,
+    cut,
+  };
+
+  // Access is a grant for one host and protocol: asked for, held, or both (a renewal).
+  struct Access {
+    Host host;
+    Protocol protocol = Protocol::tcp;
+    std::uint16_t asked_port = 0;
+    std::optional<RequestKey> request;  // On its way.
+    bool is_parked = false;             // To be asked for when the controller is back.
+    Instant request_deadline;           // While on its way or parked.
+    std::optional<GrantIssued> grant;   // Held.
+    Instant received;
+    Instant expires;
+    Instant renewal;
+    std::set<FlowKey> waiting;  // For an answer.
+    std::set<FlowKey> flows;    // That live, or are about to, by the grant.
+    std::optional<Instant> timer;
+
+    [[nodiscard]] bool is_asking() const { return request.has_value() || is_parked; }
+    [[nodiscard]] bool covers(std::uint16_t port) const;
+  };
+
+  // Peer is a connection to a connector.
+  struct Peer {
+    ConnectorId connector;
+    std::string name;
+    Digest certificate;
+    std::vector<RelayId> relays;  // Where the connector is bound, as last heard.
+    RelayId relay;                // That carries the connection.
+    bool is_ready = false;
+    Instant connect_deadline;
+    std::set<FlowKey> flows;  // In wants_connector, wants_answer, open or cut.
+    Instant idle_since;
+    std::optional<Instant> timer;
+  };
+
+  struct Flow {
+    FlowId id;
+    Authority target;
+    Protocol protocol = Protocol::tcp;
+    State state = State::wants_grant;
+    Instant requested;
+    Instant deadline;       // For all of the setting up.
+    Instant step_deadline;  // For the present state.
+    std::optional<AccessKey> access;
+    std::optional<PeerKey> peer;
+    std::vector<std::pair<ConnectorId, RelayId>> tried;
+    std::size_t tries_count = 0;
+    bool has_asked = false;  // A grant was asked for on its behalf; a held one may be out of date.
+    std::string last_problem;
+    std::string resource_name;
+    GrantId grant;  // These for the report; empty until they are known.
+    DecisionId decision;
+    ResourceId resource;
+    ConnectorId connector;
+    std::string path;
+    Instant opened;
+    std::string cut_reason;
+    std::optional<Instant> timer;
+  };
+
+  struct Denial {
+    Instant until;
+    Outcome outcome;
+  };
+
+  // Candidate is a connector by way of a relay; or a connection to it that exists.
+  struct Candidate {
+    const GrantedConnector* connector = nullptr;
+    RelayId relay;
+    std::optional<PeerKey> peer;
+  };
+
+  enum class TimerKind : std::uint8_t { flow, access, peer };
+  using Timer = std::pair<TimerKind, std::uint64_t>;
+  using DenialKey = std::pair<Authority, Protocol>;
+
+  // engine.cc: the life of a flow.
+  void on(FlowRequested& input, const Now& now);
+  void on(FlowAnswered& input, const Now& now);
+  void on(FlowEnded& input, const Now& now);
+  void open(FlowKey key, Flow& flow, const Now& now);
+  void refuse(FlowKey key, Outcome outcome, const Now& now);
+  void cut(FlowKey key, std::string reason);
+  void detach(FlowKey key, Flow& flow, const Now& now);
+  void leave_peer(FlowKey key, Flow& flow, const Now& now);
+  void report(const Flow& flow, FlowEvent event, std::string_view reason, const Now& now);
+  void expire(const Now& now);
+  void expire_flow(FlowKey key, const Now& now);
+  void set_timer(Timer timer, std::optional<Instant>& held, std::optional<Instant> at);
+  void schedule(FlowKey key, Flow& flow);
+
+  // grants.cc: the view, and grants asked for, held, renewed and denied.
+  void on(ViewReceived& input, const Now& now);
+  void on(ControllerUp& input, const Now& now);
+  void on(ControllerDown& input, const Now& now);
+  void on(GrantAnswered& input, const Now& now);
+  void on(GrantsRevoked& input, const Now& now);
+  [[nodiscard]] std::optional<Outcome> judge_locally(const Authority& target,
+                                                     Protocol protocol) const;
+  void want_grant(FlowKey key, const Now& now);
+  void use_grant(FlowKey key, AccessKey access, const Now& now);
+  [[nodiscard]] std::optional<AccessKey> find_access(const Flow& flow, const Now& now) const;
+  [[nodiscard]] bool is_usable(const Access& access, const Flow& flow, const Now& now) const;
+  [[nodiscard]] bool make_room_for_access();
+  void ask(AccessKey key, std::uint16_t port, const Now& now);
+  void take_issued(AccessKey key, GrantIssued& issued, const Now& now);
+  void take_denied(AccessKey key, const GrantDenied& denied, const Now& now);
+  void take_unavailable(AccessKey key, const std::string& reason, const Now& now);
+  void present(const Access& access);
+  void expire_access(AccessKey key, const Now& now);
+  void remember_denial(const Authority& target, Protocol protocol, const Outcome& outcome,
+                       const Now& now);
+  void schedule(AccessKey key, Access& access);
+  void forget_if_idle(AccessKey key);
+
+  // connectors.cc: connections, the relays that carry them, and fail-over.
+  void on(RelayAvailable& input, const Now& now);
+  void on(RelayLost& input, const Now& now);
+  void on(ConnectorReady& input, const Now& now);
+  void on(ConnectorLost& input, const Now& now);
+  void want_connector(FlowKey key, const Now& now);
+  [[nodiscard]] std::vector<const GrantedConnector*> in_order(const Access& access,
+                                                              const Now& now) const;
+  [[nodiscard]] std::optional<Candidate> find_candidate(const Flow& flow, const Access& access,
+                                                        const Now& now) const;
+  [[nodiscard]] std::optional<PeerKey> find_peer(const GrantedConnector& connector) const;
+  [[nodiscard]] std::vector<RelayId> common_relays(const std::vector<RelayId>& relays) const;
+  void give_up_connecting(FlowKey key, const Now& now);
+  void join(FlowKey key, PeerKey peer, const Now& now);
+  [[nodiscard]] bool make_room_for_peer();
+  void lose_peer(PeerKey key, const std::string& reason, const Now& now);
+  void expire_peer(PeerKey key, const Now& now);
+  void schedule(PeerKey key, Peer& peer);
+
   Limits limits_;
   Self self_;
   Random& random_;
+
   grant::ResourceTable view_;
+  std::vector<policy::Resource> resources_;  // What policy makes of view_.
+  bool is_controller_up_ = false;
+  std::string controller_reason_;
+  std::optional<Instant> controller_down_since_;
+
+  std::map<FlowKey, Flow> flows_;
+  std::size_t open_count_ = 0;  // Open or cut.
+  std::map<AccessKey, Access> accesses_;
+  std::multimap<std::pair<Host, Protocol>, AccessKey> accesses_by_target_;
+  std::map<RequestKey, AccessKey> requests_;
+  std::map<DenialKey, Denial> denials_;
+  std::map<PeerKey, Peer> peers_;
+  std::map<RelayId, std::string> relays_;             // Names of those that we are bound at.
+  std::map<ConnectorId, Instant> held_down_;          // Until when a connector is tried last.
+  std::map<ResourceId, std::string> last_decisions_;  // Of resources in the view.
+  std::uint64_t last_access_ = 0;
+  std::uint64_t last_request_ = 0;
+  std::uint64_t last_peer_ = 0;
+
+  std::set<std::pair<Instant, Timer>> timers_;
+  std::uint64_t flows_opened_ = 0;
+  std::uint64_t flows_refused_ = 0;
+  std::uint64_t bytes_up_ = 0;
+  std::uint64_t bytes_down_ = 0;
   std::deque<Output> outputs_;
 };
 

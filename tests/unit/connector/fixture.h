@@ -107,7 +107,7 @@ struct Fixture {
 
   FlowKey request(Secret token, std::string_view target, Protocol protocol = Protocol::tcp,
                   unsigned peer = 1) {
-    const FlowKey flow(++last_flow);
+    const auto flow = FlowKey(++last_flow);
     handle(FlowRequested{.flow = flow,
                          .peer = PeerKey(peer),
                          .target = std::string(target),

@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: Apache-2.0
+// The life of a flow: asked for, refused or opened, ended.
+#include "zt/client/engine.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "zt/base/assert.h"
+
+namespace zt::client {
+namespace {
+
+using wire::ProxyError;
+
+// printable makes a peer's text fit to be shown: no control characters, no more than `size_max`.
+std::string printable(std::string_view text, std::size_t size_max) {
+  std::string result(text.substr(0, size_max));
+  std::ranges::replace_if(result, [](char c) { return c < 0x20 || c > 0x7e; }, '?');
+  return result;
+}
+
+// kind_of sorts a connector's refusal by what it means for an application.
+Outcome::Kind kind_of(int status, const std::optional<ProxyError>& error) {
+  if (error == ProxyError::dns_error || error == ProxyError::dns_timeout) {
+    return Outcome::Kind::dns_failed;
+  }
+  if (error == ProxyError::connection_refused) return Outcome::Kind::refused;
+  if (error == ProxyError::connection_timeout) return Outcome::Kind::timed_out;
+  if (error == ProxyError::connection_limit_reached) return Outcome::Kind::limit;
+  if (status == 401 || status == 403 || status == 407) return Outcome::Kind::denied;
+  if (status == 504) return Outcome::Kind::timed_out;
+  return Outcome::Kind::unreachable;
+}
+
+// is_worth_another tells whether another connector may well do what this one did not.
+bool is_worth_another(int status, const std::optional<ProxyError>& error) {
+  return status == 503 || error == ProxyError::connection_limit_reached ||
+         error == ProxyError::destination_unavailable;
+}
+
+}  // namespace
+
+std::string_view to_text(Outcome::Kind kind) {
+  switch (kind) {
+    case Outcome::Kind::no_resource:
+      return "no_resource";
+    case Outcome::Kind::not_signed_in:
+      return "not_signed_in";
+    case Outcome::Kind::denied:
+      return "denied";
+    case Outcome::Kind::refused:
+      return "refused";
+    case Outcome::Kind::dns_failed:
+      return "dns_failed";
+    case Outcome::Kind::timed_out:
+      return "timed_out";
+    case Outcome::Kind::unreachable:
+      return "unreachable";
+    case Outcome::Kind::limit:
+      return "limit";
+  }
+  return "unknown";
+}
+
+Engine::Engine(const Limits& limits, const Self& self, Random& random)
+    : limits_(limits), self_(self), random_(random) {}
+
+void Engine::handle(Input input, const Now& now) {
+  expire(now);
+  std::visit([&](auto& kind) { on(kind, now); }, input);
+}
+
+void Engine::handle_timeout(const Now& now) {
+  expire(now);
+}
+
+std::optional<Engine::Output> Engine::poll_output() {
+  if (outputs_.empty()) return std::nullopt;
+  Output output = std::move(outputs_.front());
+  outputs_.pop_front();
+  return output;
+}
+
+std::optional<Instant> Engine::next_deadline() const {
+  if (timers_.empty()) return std::nullopt;
+  return timers_.begin()->first;
+}
+
+void Engine::on(FlowRequested& input, const Now& now) {
+  ZT_ASSERT(!flows_.contains(input.flow));
+  input.target.host = policy::canonical_host(input.target.host);
+  std::optional<Outcome> refusal = judge_locally(input.target, input.protocol);
+  if (!refusal && (flows_.size() >= limits_.flows_max ||
+                   flows_.size() - open_count_ >= limits_.flows_waiting_max)) {
+    refusal = Outcome{.kind = Outcome::Kind::limit, .text = "too many flows are being set up"};
+  }
+  if (refusal) {
+    ++flows_refused_;
+    outputs_.emplace_back(FlowRefused{input.flow, *std::move(refusal)});
+    return;
+  }
+  Flow flow;
+  flow.id = make_id<FlowIdTag>(random_);
+  flow.target = std::move(input.target);
+  flow.protocol = input.protocol;
+  flow.requested = now.instant;
+  flow.deadline = now.instant + limits_.flow_timeout;
+  flow.step_deadline = flow.deadline;
+  Flow& held = flows_.emplace(input.flow, std::move(flow)).first->second;
+  schedule(input.flow, held);
+  want_grant(input.flow, now);
+}
+
+// open asks the connector, to which a connection stands.
+void Engine::open(FlowKey key, Flow& flow, const Now& now) {
+  const Access& access = accesses_.find(*flow.access)->second;
+  if (!access.grant) {  // It was revoked, or denied anew, while the flow waited.
+    detach(key, flow, now);
+    want_grant(key, now);
+    return;
+  }
+  flow.state = State::wants_answer;
+  flow.step_deadline = now.instant + limits_.answer_timeout;
+  flow.grant = access.grant->id;
+  flow.decision = access.grant->decision;
+  const Peer& peer = peers_.find(*flow.peer)->second;
+  flow.connector = peer.connector;
+  flow.path = "relayed:" + peer.relay.text;
+  schedule(key, flow);
+  outputs_.emplace_back(OpenFlow{.flow = key,
+                                 .id = flow.id,
+                                 .peer = *flow.peer,
+                                 .target = flow.target,
+                                 .protocol = flow.protocol,
+                                 .token = access.grant->token.duplicate()});
+}
+
+void Engine::on(FlowAnswered& input, const Now& now) {
+  const auto found = flows_.find(input.flow);
+  if (found == flows_.end() || found->second.state != State::wants_answer) return;
+  Flow& flow = found->second;
+  if (input.id) flow.id = *input.id;
+  if (input.status >= 200 && input.status < 300) {
+    flow.state = State::open;
+    flow.opened = now.instant;
+    ++open_count_;
+    ++flows_opened_;
+    schedule(input.flow, flow);
+    outputs_.emplace_back(FlowReady{input.flow});
+    report(flow, FlowEvent::opened, "", now);
+    return;
+  }
+  flow.last_problem = input.details.empty()
+                          ? fmt::format("the connector answered with status {}", input.status)
+                          : printable(input.details, limits_.details_size_max);
+  if (is_worth_another(input.status, input.error)) {
+    leave_peer(input.flow, flow, now);
+    const auto access = accesses_.find(*flow.access);
+    if (flow.tries_count < limits_.connectors_tried_max && access->second.grant &&
+        find_candidate(flow, access->second, now)) {
+      want_connector(input.flow, now);
+      return;
+    }
+  }
+  const bool is_grant_refused =
+      input.status == 403 && input.error == ProxyError::http_request_denied;
+  if (is_grant_refused && !flow.has_asked) {
+    flow.has_asked = true;
+    const auto access = accesses_.find(*flow.access);
+    if (access->second.grant && access->second.grant->id == flow.grant) {
+      access->second.grant.reset();
+    }
+    detach(input.flow, flow, now);
+    want_grant(input.flow, now);
+    return;
+  }
+  refuse(input.flow,
+         {.kind = kind_of(input.status, input.error),
+          .text = flow.last_problem,
+          .rule = {},
+          .decision = flow.decision},
+         now);
+}
+
+void Engine::on(FlowEnded& input, const Now& now) {
+  const auto found = flows_.find(input.flow);
+  if (found == flows_.end()) return;
+  Flow& flow = found->second;
+  if (flow.state == State::open || flow.state == State::cut) {
+    bytes_up_ += input.bytes_up;
+    bytes_down_ += input.bytes_down;
+    const std::string& reason = flow.state == State::cut ? flow.cut_reason : input.reason;
+    report(flow, FlowEvent::closed, reason, now);
+    auto& closed = std::get<Report>(outputs_.back()).report;
+    closed.bytes_up = input.bytes_up;
+    closed.bytes_down = input.bytes_down;
+    --open_count_;
+  } else if (!flow.grant.is_empty()) {
+    report(flow, FlowEvent::failed, "given up by the application", now);
+  }
+  detach(input.flow, flow, now);
+  set_timer({TimerKind::flow, std::uint64_t(input.flow)}, flow.timer, std::nullopt);
+  flows_.erase(found);
+}
+
+// refuse ends a flow that is not open.
+void Engine::refuse(FlowKey key, Outcome outcome, const Now& now) {
+  const auto found = flows_.find(key);
+  ZT_ASSERT(found != flows_.end());
+  Flow& flow = found->second;
+  ZT_ASSERT(flow.state != State::open && flow.state != State::cut);
+  // What the controller denied it has written down itself; from a grant on, this end tells.
+  if (!flow.grant.is_empty()) {
+    report(flow, outcome.kind == Outcome::Kind::denied ? FlowEvent::denied : FlowEvent::failed,
+           outcome.text, now);
+  }
+  ++flows_refused_;
+  outputs_.emplace_back(FlowRefused{key, std::move(outcome)});
+  detach(key, flow, now);
+  set_timer({TimerKind::flow, std::uint64_t(key)}, flow.timer, std::nullopt);
+  flows_.erase(key);
+}
+
+// cut ends an open flow; it stays until FlowEnded.
+void Engine::cut(FlowKey key, std::string reason) {
+  Flow& flow = flows_.find(key)->second;
+  flow.state = State::cut;
+  flow.cut_reason = reason;
+  schedule(key, flow);
+  outputs_.emplace_back(Cut{key, std::move(reason)});
+}
+
+// detach takes a flow out of its access and its peer.
+void Engine::detach(FlowKey key, Flow& flow, const Now& now) {
+  leave_peer(key, flow, now);
+  if (!flow.access) return;
+  const AccessKey access_key = *flow.access;
+  flow.access.reset();
+  Access& access = accesses_.find(access_key)->second;
+  access.waiting.erase(key);
+  access.flows.erase(key);
+  schedule(access_key, access);
+  forget_if_idle(access_key);
+}
+
+void Engine::leave_peer(FlowKey key, Flow& flow, const Now& now) {
+  if (!flow.peer) return;
+  const PeerKey peer_key = *flow.peer;
+  flow.peer.reset();
+  const auto found = peers_.find(peer_key);
+  if (found == peers_.end()) return;
+  Peer& peer = found->second;
+  peer.flows.erase(key);
+  if (peer.flows.empty()) peer.idle_since = now.instant;
+  schedule(peer_key, peer);
+}
+
+void Engine::report(const Flow& flow, FlowEvent event, std::string_view reason, const Now& now) {
+  FlowReport report{.flow = flow.id,
+                    .event = event,
+                    .reporter = FlowReporter::client,
+                    .time = now.unix_time,
+                    .decision = flow.decision,
+                    .grant = flow.grant,
+                    .subject = self_.subject,
+                    .device = self_.device,
+                    .resource = flow.resource,
+                    .network = {},
+                    .connector = flow.connector,
+                    .client_address = std::nullopt,
+                    .target = flow.target.to_text(),
+                    .target_address = std::nullopt,
+                    .protocol = flow.protocol,
+                    .bytes_up = 0,
+                    .bytes_down = 0,
+                    .duration = {},
+                    .reason = std::string(reason),
+                    .path = flow.path};
+  if (event == FlowEvent::closed) report.duration = now.instant - flow.opened;
+  outputs_.emplace_back(Report{std::move(report)});
+}
+
+// --- Time.
+
+void Engine::expire(const Now& now) {
+  while (!timers_.empty() && timers_.begin()->first <= now.instant) {
+    const auto [kind, key] = timers_.begin()->second;
+    switch (kind) {
+      case TimerKind::flow:
+        expire_flow(FlowKey(key), now);
+        break;
+      case TimerKind::access:
+        expire_access(AccessKey(key), now);
+        break;
+      case TimerKind::peer:
+        expire_peer(PeerKey(key), now);
+        break;
+    }
+  }
+}
+
+void Engine::expire_flow(FlowKey key, const Now& now) {
+  Flow& flow = flows_.find(key)->second;
+  Outcome outcome{
+      .kind = Outcome::Kind::timed_out, .text = {}, .rule = {}, .decision = flow.decision};
+  switch (flow.state) {
+    case State::wants_grant:
+      outcome.kind = Outcome::Kind::unreachable;
+      outcome.text = "the controller did not answer in time";
+      break;
+    case State::wants_relay:
+      give_up_connecting(key, now);
+      return;
+    case State::wants_connector:
+      outcome.kind = Outcome::Kind::unreachable;
+      outcome.text = fmt::format("no connector of \"{}\" answered in time", flow.resource_name);
+      break;
+    case State::wants_answer:
+      outcome.text = fmt::format("the connector did not say in time whether {} answers",
+                                 flow.target.to_text());
+      break;
+    case State::open:
+    case State::cut:
+      ZT_ASSERT(false);  // They have no deadline.
+  }
+  refuse(key, std::move(outcome), now);
+}
+
+// set_timer moves a timer; `held` is where its object remembers it.
+void Engine::set_timer(Timer timer, std::optional<Instant>& held, std::optional<Instant> at) {
+  if (held) timers_.erase({*held, timer});
+  held = at;
+  if (at) timers_.insert({*at, timer});
+}
+
+void Engine::schedule(FlowKey key, Flow& flow) {
+  const bool is_set_up = flow.state == State::open || flow.state == State::cut;
+  set_timer({TimerKind::flow, std::uint64_t(key)}, flow.timer,
+            is_set_up ? std::nullopt : std::optional(std::min(flow.deadline, flow.step_deadline)));
+}
+
+// A connection that connects has a deadline; one that stands has one only while nobody uses it.
+void Engine::schedule(PeerKey key, Peer& peer) {
+  std::optional<Instant> at;
+  if (!peer.is_ready) {
+    at = peer.connect_deadline;
+  } else if (peer.flows.empty()) {
+    at = peer.idle_since + limits_.connector_idle;
+  }
+  set_timer({TimerKind::peer, std::uint64_t(key)}, peer.timer, at);
+}
+
+// A grant is renewed while flows live by it, and dropped when it ends.
+void Engine::schedule(AccessKey key, Access& access) {
+  std::optional<Instant> at;
+  if (access.is_asking()) {
+    at = access.request_deadline;
+  } else if (access.grant) {
+    at = access.flows.empty() ? access.expires : std::min(access.renewal, access.expires);
+  }
+  set_timer({TimerKind::access, std::uint64_t(key)}, access.timer, at);
+}
+
+}  // namespace zt::client
