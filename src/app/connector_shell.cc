@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "app/notices.h"
-#include "io/netinfo.h"
+#include "io/network_info.h"
 
 namespace zt::app {
 

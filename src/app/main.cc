@@ -1,19 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
+// app/main.cc: the program: parse the command line, run the one chosen action.
 #include <fmt/core.h>
 
-#include <cstdio>
-#include <cstdlib>
-#include <span>
-#include <string_view>
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <string>
 
+#include "app/command.h"
 #include "app/version.h"
 
 int main(int argc, char** argv) {
-  const std::span<char*> words(argv, static_cast<std::size_t>(argc));
-  if (words.size() == 2 && std::string_view(words[1]) == "--version") {
-    fmt::print("zt {} ({})\n{}", zt::app::version(), zt::app::commit(), zt::app::libraries());
-    return EXIT_SUCCESS;
+  // A peer that hangs up is an error value of a write, not the end of the program.
+  (void)std::signal(SIGPIPE, SIG_IGN);
+
+  CLI::App app("zt: access to private services, one named resource at a time", "zt");
+  app.require_subcommand(0, 1);
+  app.set_version_flag(
+      "--version",
+      fmt::format("zt {} ({})\n{}", zt::app::version(), zt::app::commit(), zt::app::libraries()),
+      "Print versions and exit");
+  zt::app::Chosen chosen;
+  zt::app::add_controller_commands(app, chosen);
+  zt::app::add_relay_commands(app, chosen);
+  zt::app::add_connector_commands(app, chosen);
+  zt::app::add_client_commands(app, chosen);
+  zt::app::add_admin_commands(app, chosen);
+  zt::app::add_demo_command(app, chosen);
+  zt::app::add_completion_command(app, chosen);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    // --help and --version end here too, with code 0.
+    const bool is_answer = error.get_exit_code() == 0;
+    app.exit(error);
+    return static_cast<int>(is_answer ? zt::app::ExitCode::ok : zt::app::ExitCode::usage);
   }
-  fmt::print(stderr, "usage: zt --version\n");
-  return EXIT_FAILURE;
+  if (!chosen.action) {
+    fmt::print("{}", app.help());
+    return static_cast<int>(zt::app::ExitCode::usage);
+  }
+  return static_cast<int>(chosen.action());
 }

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "app/admin_access.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "io/files.h"
+#include "zt/base/bytes.h"
+#include "zt/grant/bootstrap.h"
+
+namespace zt::app {
+
+namespace {
+
+using nlohmann::json;
+
+constexpr std::size_t kFileSizeMax = 4096;
+
+std::string text_of(const json& object, const char* name) {
+  const auto found = object.find(name);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+}  // namespace
+
+std::expected<AdminAccess, std::string> AdminAccess::read(const std::filesystem::path& path) {
+  const auto text = io::read_secret_file(path, kFileSizeMax);
+  if (!text) {
+    return std::unexpected(fmt::format("{}: {}", path.string(), io::to_text(text.error())));
+  }
+  const json object = json::parse(text->reveal(), nullptr, false);
+  if (object.is_object() && text_of(object, "zt") == "admin") {
+    const auto controller = grant::parse_controller_url(text_of(object, "url"));
+    const auto pin = Digest::parse(text_of(object, "pin"));
+    Secret key(text_of(object, "api_key"));
+    if (controller && pin && !key.is_empty()) {
+      return AdminAccess{
+          .controller = *controller, .controller_key = *pin, .api_key = std::move(key)};
+    }
+  }
+  return std::unexpected(
+      fmt::format("{}: not the access of an administrator of zt", path.string()));
+}
+
+std::expected<void, std::string> AdminAccess::write(const std::filesystem::path& path) const {
+  const json object = {{"zt", "admin"},
+                       {"url", grant::to_controller_url(controller)},
+                       {"pin", controller_key.to_text()},
+                       {"api_key", api_key.reveal()}};
+  const Secret text(object.dump(2) + "\n");
+  const auto written = io::write_file(path, as_bytes(text.reveal()), io::FileMode::secret);
+  if (!written) {
+    return std::unexpected(fmt::format("{}: {}", path.string(), io::to_text(written.error())));
+  }
+  return {};
+}
+
+}  // namespace zt::app

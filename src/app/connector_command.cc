@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// app/connector_command.cc: `zt connector`.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <memory>
+#include <utility>
+
+#include "app/command.h"
+#include "app/connector_shell.h"
+#include "app/enrolment.h"
+#include "app/node_defaults.h"
+#include "app/version.h"
+#include "io/entropy.h"
+
+namespace zt::app {
+
+namespace {
+
+struct Settings {
+  TokenSource token;
+  std::string state = default_state_path("connector").string();
+  std::string name = machine_name();
+  std::vector<std::string> dns;
+  LogSettings log;
+};
+
+std::optional<node::ConnectorNode::Standing> standing_of(const std::optional<NodeRecord>& record) {
+  if (!record) return std::nullopt;
+  return node::ConnectorNode::Standing{.tenant = record->tenant,
+                                       .network = record->network,
+                                       .connector = ConnectorId{record->node},
+                                       .jwks = record->jwks};
+}
+
+ExitCode run(const Settings& settings) {
+  io::Loop loop;
+  io::KernelRandom random;
+  Log log(stderr, "connector", settings.log.options());
+  auto entrance = open_entrance(
+      {.kind = grant::NodeKind::connector, .state = settings.state, .name = settings.name},
+      settings.token, loop.now().unix_time);
+  if (!entrance) return fail(entrance.error().code, entrance.error().sentence);
+  io::Resolver::Options resolver_options;
+  for (const std::string& server : settings.dns) {
+    const auto address = parse_dns_server(server);
+    if (!address) {
+      return fail(ExitCode::usage, fmt::format("--dns {}: not an address", server));
+    }
+    resolver_options.servers.push_back(*address);
+  }
+  io::Resolver resolver(loop, resolver_options);
+
+  node::ConnectorNode::Config config{.link = link_config(entrance->identity, entrance->controller,
+                                                         entrance->controller_key, random, true),
+                                     .standing = standing_of(entrance->record)};
+  ExitCode code = ExitCode::ok;
+  auto shell = ConnectorShell::create(
+      loop, resolver, random, log, config, std::move(entrance->credential),
+      {.on_standing =
+           [&](const node::ConnectorNode::Standing& standing) {
+             const auto written = entrance->state.write({.kind = "connector",
+                                                         .controller = entrance->controller,
+                                                         .controller_key = entrance->controller_key,
+                                                         .tenant = standing.tenant,
+                                                         .network = standing.network,
+                                                         .node = standing.connector.text,
+                                                         .jwks = standing.jwks});
+             if (!written) {
+               log.write(LogLevel::error, "cannot keep the enrolment",
+                         {{"reason", written.error()}}, loop.now().unix_time);
+               code = ExitCode::failed;
+               loop.stop();
+             }
+           },
+       .on_refused =
+           [&](const node::Refused& refused) {
+             code = fail(ExitCode::denied,
+                         fmt::format("the controller refused this connector: {}", refused.detail));
+             loop.stop();
+           }});
+  if (!shell) {
+    return fail(ExitCode::failed,
+                fmt::format("cannot open a UDP port: {}", io::to_text(shell.error())));
+  }
+  const io::Signals signals(loop, {SIGINT, SIGTERM}, [&](int) { loop.stop(); });
+  log.write(LogLevel::info, "connector starts",
+            {{"version", std::string(version())}, {"state", settings.state}}, loop.now().unix_time);
+  (*shell)->start();
+  loop.run();
+  log.write(LogLevel::info, "connector ends", {}, loop.now().unix_time);
+  return code;
+}
+
+}  // namespace
+
+void add_connector_commands(CLI::App& app, Chosen& chosen) {
+  auto settings = std::make_shared<Settings>();  // Shared by the parser and the action.
+  CLI::App* command = app.add_subcommand(
+      "connector", "Serve a private network: open outbound connections only, dial its resources");
+  settings->token.add_to(*command);
+  command->add_option("--state", settings->state, "Directory of this connector's key and identity")
+      ->capture_default_str();
+  command->add_option("--name", settings->name, "Name in the controller's lists, at enrolment")
+      ->capture_default_str();
+  command->add_option("--dns", settings->dns,
+                      "DNS server of the private network, ADDRESS[:PORT]; default: resolv.conf");
+  settings->log.add_to(*command);
+  command->footer(
+      "The first start needs an enrolment token (zt admin connector token NETWORK); later starts\n"
+      "need none. The token is read from --token-file, --token or the environment ZT_TOKEN.\n\n"
+      "Exit codes: 0 ended by a signal, 1 failed, 2 wrong usage or token, 3 refused by the "
+      "controller.");
+  command->callback([settings, &chosen] { chosen.action = [settings] { return run(*settings); }; });
+}
+
+}  // namespace zt::app

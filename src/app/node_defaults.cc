@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "app/node_defaults.h"
+
+#include <string>
+
+#include "app/version.h"
+
+namespace zt::app {
+
+node::Link::Config link_config(const crypto::Identity& identity, const Authority& controller,
+                               const Digest& controller_key, Random& random, bool is_accepting) {
+  RouteId route;
+  random.fill(route.bytes);
+  return {.controller = {.controller = controller,
+                         .pin = controller_key,
+                         .version = std::string(version())},
+          .relays = {},
+          .endpoint = {.identity = &identity, .route = route, .is_accepting = is_accepting}};
+}
+
+std::optional<SocketAddress> parse_dns_server(std::string_view text) {
+  constexpr std::uint16_t kDnsPort = 53;
+  if (const auto address = IpAddress::parse(text)) return SocketAddress{*address, kDnsPort};
+  return SocketAddress::parse(text);
+}
+
+}  // namespace zt::app

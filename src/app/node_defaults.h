@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// app/node_defaults.h: the configuration that every node of this program starts from.
+
+#include <optional>
+#include <string_view>
+
+#include "crypto/identity.h"
+#include "node/link.h"
+#include "zt/base/host.h"
+#include "zt/base/ip.h"
+#include "zt/base/random.h"
+
+namespace zt::app {
+
+// link_config is the link of a node with `identity`, which outlives it, to its controller. The
+// route is drawn at random: a relay keeps it, others get theirs with the first relay token.
+[[nodiscard]] node::Link::Config link_config(const crypto::Identity& identity,
+                                             const Authority& controller,
+                                             const Digest& controller_key, Random& random,
+                                             bool is_accepting);
+
+// parse_dns_server accepts ADDRESS or ADDRESS:PORT; the port is 53 by default.
+[[nodiscard]] std::optional<SocketAddress> parse_dns_server(std::string_view text);
+
+}  // namespace zt::app

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// app/relay_command.cc: `zt relay serve`.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <memory>
+#include <utility>
+
+#include "app/command.h"
+#include "app/enrolment.h"
+#include "app/node_defaults.h"
+#include "app/relay_shell.h"
+#include "app/version.h"
+#include "io/entropy.h"
+
+namespace zt::app {
+
+namespace {
+
+struct Settings {
+  TokenSource token;
+  std::string state = default_state_path("relay").string();
+  std::string name = machine_name();
+  std::string listen = "443";
+  LogSettings log;
+};
+
+// parse_listen accepts PORT, ADDRESS:PORT or [ADDRESS]:PORT; port 0 is any.
+std::optional<io::UdpPort::Local> parse_listen(const std::string& text) {
+  if (text == "0") return io::UdpPort::Local{};
+  if (const auto port = parse_port(text)) return io::UdpPort::Local{.ip = {}, .port = *port};
+  if (const auto address = SocketAddress::parse(text)) {
+    return io::UdpPort::Local{.ip = address->ip, .port = address->port};
+  }
+  return std::nullopt;
+}
+
+ExitCode run(const Settings& settings) {
+  const auto local = parse_listen(settings.listen);
+  if (!local) {
+    return fail(ExitCode::usage,
+                fmt::format("--listen {}: not PORT or ADDRESS:PORT", settings.listen));
+  }
+  io::Loop loop;
+  io::KernelRandom random;
+  Log log(stderr, "relay", settings.log.options());
+  auto entrance = open_entrance(
+      {.kind = grant::NodeKind::relay, .state = settings.state, .name = settings.name},
+      settings.token, loop.now().unix_time);
+  if (!entrance) return fail(entrance.error().code, entrance.error().sentence);
+  io::Resolver resolver(loop, {});
+
+  const node::RelayNode::Config config{
+      .link = link_config(entrance->identity, entrance->controller, entrance->controller_key,
+                          random, true),
+      .standing = entrance->record ? std::optional(node::RelayNode::Standing{
+                                         .tenant = entrance->record->tenant,
+                                         .relay = RelayId{entrance->record->node}})
+                                   : std::nullopt};
+  ExitCode code = ExitCode::ok;
+  auto shell = RelayShell::create(
+      loop, resolver, random, log, *local, config, std::move(entrance->credential),
+      {.on_standing =
+           [&](const node::RelayNode::Standing& standing) {
+             const auto written = entrance->state.write({.kind = "relay",
+                                                         .controller = entrance->controller,
+                                                         .controller_key = entrance->controller_key,
+                                                         .tenant = standing.tenant,
+                                                         .node = standing.relay.text});
+             if (!written) {
+               log.write(LogLevel::error, "cannot keep the enrolment",
+                         {{"reason", written.error()}}, loop.now().unix_time);
+               code = ExitCode::failed;
+               loop.stop();
+             }
+           },
+       .on_refused =
+           [&](const node::Refused& refused) {
+             code = fail(ExitCode::denied,
+                         fmt::format("the controller refused this relay: {}", refused.detail));
+             loop.stop();
+           }});
+  if (!shell) {
+    return fail(ExitCode::failed, fmt::format("cannot listen on UDP {}: {}", settings.listen,
+                                              io::to_text(shell.error())));
+  }
+  const io::Signals signals(loop, {SIGINT, SIGTERM}, [&](int) { loop.stop(); });
+  log.write(LogLevel::info, "relay starts",
+            {{"version", std::string(version())}, {"port", std::to_string((*shell)->port())}},
+            loop.now().unix_time);
+  (*shell)->start();
+  loop.run();
+  log.write(LogLevel::info, "relay ends", {}, loop.now().unix_time);
+  return code;
+}
+
+}  // namespace
+
+void add_relay_commands(CLI::App& app, Chosen& chosen) {
+  auto settings = std::make_shared<Settings>();  // Shared by the parser and the action.
+  CLI::App* relay =
+      app.add_subcommand("relay", "Forward sealed packets between clients and connectors");
+  relay->require_subcommand(1);
+  CLI::App* command =
+      relay->add_subcommand("serve", "Run a relay on a machine with a public address");
+  settings->token.add_to(*command);
+  command->add_option("--state", settings->state, "Directory of this relay's key and identity")
+      ->capture_default_str();
+  command->add_option("--name", settings->name, "Name in the controller's lists, at enrolment")
+      ->capture_default_str();
+  command->add_option("--listen", settings->listen, "UDP port, or ADDRESS:PORT, to listen on")
+      ->capture_default_str();
+  settings->log.add_to(*command);
+  command->footer(
+      "The first start needs an enrolment token (zt admin relay token), which also says under "
+      "which\n"
+      "public address the relay is reached. It is read from --token-file, --token or ZT_TOKEN.\n\n"
+      "Exit codes: 0 ended by a signal, 1 failed, 2 wrong usage or token, 3 refused by the "
+      "controller.");
+  command->callback([settings, &chosen] { chosen.action = [settings] { return run(*settings); }; });
+}
+
+}  // namespace zt::app
