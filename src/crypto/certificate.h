@@ -29,7 +29,7 @@ struct CertificateDigests {
   friend bool operator==(const CertificateDigests&, const CertificateDigests&) = default;
 };
 
-inline constexpr std::size_t kCertificateSizeMax = 16 * 1024;
+inline constexpr std::size_t kCertificateSizeMax = std::size_t{16} * 1024;
 
 // digests_of_certificate parses `der`, one certificate and nothing after it. It fails with
 // `malformed`, also above kCertificateSizeMax bytes.

@@ -43,7 +43,7 @@ struct CertificateSpec {
   UnixTime not_before;
   UnixTime not_after;
   bool is_authority = false;
-  std::span<const Host> hosts{};
+  std::span<const Host> hosts;
 };
 
 // Everything below fails only when memory is out or by a bug of ours: the values are ours.
@@ -89,7 +89,7 @@ void set_names(X509& certificate, const CertificateSpec& spec) {
   require(name &&
           X509_NAME_add_entry_by_NID(name.get(), NID_commonName, MBSTRING_UTF8, octets(text),
                                      static_cast<ossl_ssize_t>(text.size()), -1, 0) == 1);
-  X509_NAME* issuer = spec.issuer ? X509_get_subject_name(spec.issuer) : name.get();
+  X509_NAME* issuer = spec.issuer != nullptr ? X509_get_subject_name(spec.issuer) : name.get();
   require(X509_set_subject_name(&certificate, name.get()) == 1);
   require(X509_set_issuer_name(&certificate, issuer) == 1);
 }
@@ -113,7 +113,7 @@ void add_usage(X509& certificate, const CertificateSpec& spec) {
   constraints->ca = spec.is_authority ? 1 : 0;
   if (spec.is_authority) {
     constraints->pathlen = ASN1_INTEGER_new();
-    require(constraints->pathlen && ASN1_INTEGER_set(constraints->pathlen, 0) == 1);
+    require(constraints->pathlen != nullptr && ASN1_INTEGER_set(constraints->pathlen, 0) == 1);
   }
   add_extension(certificate, NID_basic_constraints, constraints.get(), true);
 

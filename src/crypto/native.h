@@ -12,18 +12,14 @@
 
 namespace zt::crypto {
 
-// octets lends the bytes of a view to a C function.
+// octets lends the bytes of a view to a C function. unsigned char may alias any object.
 [[nodiscard]] inline const std::uint8_t* octets(BytesView view) {
-  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): unsigned char may alias any
-  // object.
-  return reinterpret_cast<const std::uint8_t*>(view.data());
+  return static_cast<const std::uint8_t*>(static_cast<const void*>(view.data()));
 }
 
 // mutable_octets lends them to be written.
 [[nodiscard]] inline std::uint8_t* mutable_octets(std::span<std::byte> view) {
-  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): unsigned char may alias any
-  // object.
-  return reinterpret_cast<std::uint8_t*>(view.data());
+  return static_cast<std::uint8_t*>(static_cast<void*>(view.data()));
 }
 
 // ErrorQueueCleaner leaves BoringSSL's per-thread error queue empty at the end of its scope: what
@@ -33,6 +29,8 @@ class ErrorQueueCleaner {
   ErrorQueueCleaner() = default;
   ErrorQueueCleaner(const ErrorQueueCleaner&) = delete;
   ErrorQueueCleaner& operator=(const ErrorQueueCleaner&) = delete;
+  ErrorQueueCleaner(ErrorQueueCleaner&&) = delete;
+  ErrorQueueCleaner& operator=(ErrorQueueCleaner&&) = delete;
   ~ErrorQueueCleaner() { ERR_clear_error(); }
 };
 

@@ -4,11 +4,12 @@
 
 #include <openssl/bio.h>
 
+#include <cstddef>
 #include <string_view>
 
 namespace zt::crypto {
 
-inline constexpr std::size_t kPemSizeMax = 64 * 1024;
+inline constexpr std::size_t kPemSizeMax = std::size_t{64} * 1024;
 
 // memory_of returns a BIO that reads `text`, which outlives it.
 [[nodiscard]] bssl::UniquePtr<BIO> memory_of(std::string_view text);

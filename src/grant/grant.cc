@@ -44,7 +44,9 @@ Json to_claims(const Grant& grant) {
   claims["rev"] = grant.policy_revision;
   claims["dec"] = grant.decision.text;
   claims["authorization_details"] = to_details(grant);
-  set_validity(claims, {grant.issued_at, grant.not_before, grant.expires_at});
+  set_validity(claims, {.issued_at = grant.issued_at,
+                        .not_before = grant.not_before,
+                        .expires_at = grant.expires_at});
   return claims;
 }
 

@@ -21,7 +21,9 @@ Json to_claims(const RelayToken& token) {
   claims["aud"] = kAudience;
   claims["rid"] = token.route.to_text();
   claims["cnf"] = to_confirmation(token.node_certificate);
-  set_validity(claims, {token.issued_at, token.not_before, token.expires_at});
+  set_validity(claims, {.issued_at = token.issued_at,
+                        .not_before = token.not_before,
+                        .expires_at = token.expires_at});
   return claims;
 }
 

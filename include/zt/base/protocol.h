@@ -38,10 +38,10 @@ struct PortRange {
     const std::size_t hyphen = text.find('-');
     const std::optional<std::uint16_t> first = parse_port(text.substr(0, hyphen));
     if (!first) return std::nullopt;
-    if (hyphen == std::string_view::npos) return PortRange{*first, *first};
+    if (hyphen == std::string_view::npos) return PortRange{.first = *first, .last = *first};
     const std::optional<std::uint16_t> last = parse_port(text.substr(hyphen + 1));
     if (!last || *last <= *first) return std::nullopt;
-    return PortRange{*first, *last};
+    return PortRange{.first = *first, .last = *last};
   }
 
   [[nodiscard]] std::string to_text() const {

@@ -34,7 +34,7 @@ enum class KeySetError : std::uint8_t {
 class KeySet {
  public:
   static constexpr std::size_t kKeysMax = 16;
-  static constexpr std::size_t kKeySetSizeMax = 16 * 1024;
+  static constexpr std::size_t kKeySetSizeMax = std::size_t{16} * 1024;
 
   // parse reads {"keys":[…]}. Keys of another type than OKP/Ed25519 are passed over (RFC 7517
   // section 5): they verify nothing. A key of ours needs `x` and a `kid` that is its thumbprint;

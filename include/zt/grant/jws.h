@@ -29,7 +29,7 @@
 
 namespace zt::grant {
 
-inline constexpr std::size_t kTokenSizeMax = 16 * 1024;
+inline constexpr std::size_t kTokenSizeMax = std::size_t{16} * 1024;
 inline constexpr std::size_t kJwsHeaderSizeMax = 512;  // Of base64url text.
 
 // JwsError says why a token is not believed. Nothing in it may be used then.

@@ -43,7 +43,7 @@
 
 namespace zt::grant {
 
-inline constexpr std::size_t kNodeConfigSizeMax = 8 * 1024 * 1024;
+inline constexpr std::size_t kNodeConfigSizeMax = std::size_t{8} * 1024 * 1024;
 
 // NodeId names a node of a tenant: a connector ("con_…"), a relay ("rly_…") or a client's device
 // ("dev_…").
