@@ -432,16 +432,26 @@ client::Status ClientNode::status(const Now& now) const {
 std::optional<ClientNode::Path> ClientNode::path_to(const ConnectorId& connector) const {
   for (const auto& [key, peer] : peers_) {
     if (peer.connector != connector || !peer.connection) continue;
-    const auto remote = link_.endpoint().remote_of(*peer.connection);
-    const auto statistics = link_.endpoint().statistics(*peer.connection);
-    if (!remote || !statistics) continue;
-    Path path{.text = "direct", .remote = *remote, .statistics = *statistics};
-    for (const RelayId& relay : link_.relays().bound_relays()) {
-      if (link_.relays().bound_at(relay) == *remote) path.text = "relayed:" + relay.text;
-    }
-    return path;
+    if (auto path = path_of_connection(*peer.connection)) return path;
   }
   return std::nullopt;
+}
+
+std::optional<ClientNode::Path> ClientNode::path_of(FlowKey flow) const {
+  const auto stream = flows_.stream_of(flow);
+  return stream ? path_of_connection(stream->connection) : std::nullopt;
+}
+
+std::optional<ClientNode::Path> ClientNode::path_of_connection(
+    quic::ConnectionKey connection) const {
+  const auto remote = link_.endpoint().remote_of(connection);
+  const auto statistics = link_.endpoint().statistics(connection);
+  if (!remote || !statistics) return std::nullopt;
+  Path path{.text = "direct", .remote = *remote, .statistics = *statistics};
+  for (const RelayId& relay : link_.relays().bound_relays()) {
+    if (link_.relays().bound_at(relay) == *remote) path.text = "relayed:" + relay.text;
+  }
+  return path;
 }
 
 }  // namespace zt::node

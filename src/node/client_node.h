@@ -122,6 +122,8 @@ class ClientNode {
     quic::Statistics statistics;
   };
   [[nodiscard]] std::optional<Path> path_to(const ConnectorId& connector) const;
+  // path_of is path_to for the connection that carries a flow.
+  [[nodiscard]] std::optional<Path> path_of(FlowKey flow) const;
 
  private:
   struct Peer {
@@ -145,6 +147,7 @@ class ClientNode {
   void open_stream(const client::OpenFlow& open);
   void present_grant(const client::PresentGrant& present);
   std::optional<client::PeerKey> peer_of(quic::ConnectionKey connection) const;
+  [[nodiscard]] std::optional<Path> path_of_connection(quic::ConnectionKey connection) const;
 
   Config config_;
   Random& random_;

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "app/forward_ingress.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace zt::app {
+
+std::expected<std::unique_ptr<TcpForward>, io::SocketError> TcpForward::open(
+    ClientShell& shell, const SocketAddress& local, const Authority& target) {
+  std::unique_ptr<TcpForward> forward(new TcpForward(shell, target));
+  TcpForward& self = *forward;
+  auto listener = io::TcpListener::open(
+      shell.loop(), local, {},
+      [&self](io::Descriptor socket, const SocketAddress&) { self.accept(std::move(socket)); });
+  if (!listener) return std::unexpected(listener.error());
+  forward->listener_ = std::move(*listener);
+  return forward;
+}
+
+TcpForward::~TcpForward() {
+  for (const auto& [number, waiting] : waiting_) shell_.close(waiting.flow);
+}
+
+void TcpForward::accept(io::Descriptor socket) {
+  // Closed unread, the socket is reset: the application sees that nobody is there.
+  if (waiting_.size() >= kWaitingMax) return;
+  const std::uint64_t number = next_number_++;
+  Waiting& waiting = waiting_[number];
+  waiting.stream = std::make_unique<io::Stream>(
+      shell_.loop(), io::StreamEnds{.input = std::move(socket), .output = {}}, io::Callback(),
+      io::Callback());
+  waiting.flow = shell_.open(
+      target_, Protocol::tcp,
+      [this, number](std::optional<client::Outcome> refusal) { answer(number, refusal); });
+}
+
+void TcpForward::answer(std::uint64_t number, const std::optional<client::Outcome>& refusal) {
+  const auto found = waiting_.find(number);
+  if (found == waiting_.end()) return;
+  const Waiting waiting = std::move(found->second);
+  waiting_.erase(found);
+  if (refusal) {
+    shell_.log().write(LogLevel::warn, "a flow was refused", {{"reason", refusal->text}},
+                       shell_.loop().now().unix_time);
+    return waiting.stream->reset();
+  }
+  shell_.attach(waiting.flow, waiting.stream->release(), {}, [](bool) {});
+}
+
+std::expected<std::unique_ptr<UdpForward>, io::SocketError> UdpForward::open(
+    ClientShell& shell, const SocketAddress& local, const Authority& target) {
+  std::unique_ptr<UdpForward> forward(new UdpForward(shell, target));
+  UdpForward& self = *forward;
+  auto socket = io::UdpSocket::bind(
+      shell.loop(), self.buffers_, local,
+      {.receive_buffer_size = 1 << 20, .send_buffer_size = 1 << 20, .is_fragmented = true},
+      {.on_datagrams =
+           [&self](const io::Datagrams& datagrams) {
+             for (std::size_t at = 0; at < datagrams.bytes.size(); at += datagrams.segment_size) {
+               self.receive(datagrams.remote,
+                            datagrams.bytes.subspan(
+                                at, std::min(datagrams.segment_size, datagrams.bytes.size() - at)));
+             }
+           },
+       .on_writable = {},
+       .on_error = {}});
+  if (!socket) return std::unexpected(socket.error());
+  forward->socket_ = std::move(*socket);
+  return forward;
+}
+
+UdpForward::UdpForward(ClientShell& shell, const Authority& target)
+    : shell_(shell), target_(target), timer_(shell.loop(), [this] { end_idle(); }) {}
+
+UdpForward::~UdpForward() {
+  for (const auto& [remote, source] : sources_) {
+    if (!source.is_refused) shell_.close(source.flow);
+  }
+}
+
+void UdpForward::receive(const SocketAddress& remote, std::span<const std::byte> payload) {
+  const Instant now = shell_.loop().now().instant;
+  auto found = sources_.find(remote);
+  if (found == sources_.end()) {
+    if (sources_.size() >= kSourcesMax) return;  // Dropped, as by a full NAT.
+    found = sources_.emplace(remote, Source{}).first;
+    found->second.flow = shell_.open(
+        target_, Protocol::udp,
+        [this, remote](std::optional<client::Outcome> refusal) { answer(remote, refusal); });
+    if (!timer_.is_armed()) timer_.arm(now + kIdleTimeout);
+  }
+  Source& source = found->second;
+  if (source.is_refused) return;
+  source.expires = now + kIdleTimeout;
+  if (source.is_open) {
+    shell_.send_datagram(source.flow, payload);
+  } else if (source.waiting.size() < kDatagramsWaitingMax) {
+    source.waiting.emplace_back(payload.begin(), payload.end());
+  }
+}
+
+void UdpForward::answer(const SocketAddress& remote,
+                        const std::optional<client::Outcome>& refusal) {
+  const auto found = sources_.find(remote);
+  if (found == sources_.end()) return;
+  Source& source = found->second;
+  const Now now = shell_.loop().now();
+  if (refusal) {
+    shell_.log().write(LogLevel::warn, "a flow was refused", {{"reason", refusal->text}},
+                       now.unix_time);
+    source.is_refused = true;
+    source.waiting.clear();
+    source.expires = now.instant + kRefusalPause;
+    timer_.arm(source.expires);
+    return;
+  }
+  source.is_open = true;
+  shell_.attach_datagrams(
+      source.flow,
+      [this, remote](std::span<const std::byte> payload) {
+        const auto held = sources_.find(remote);
+        if (held != sources_.end()) {
+          held->second.expires = shell_.loop().now().instant + kIdleTimeout;
+        }
+        // A full socket drops, as a router would.
+        (void)socket_->send({.remote = remote, .bytes = payload, .segment_size = payload.size()});
+      },
+      [this, remote](bool) { sources_.erase(remote); });
+  for (const std::vector<std::byte>& payload : std::exchange(source.waiting, {})) {
+    shell_.send_datagram(source.flow, payload);
+  }
+}
+
+void UdpForward::end_idle() {
+  const Instant now = shell_.loop().now().instant;
+  std::optional<Instant> next;
+  for (auto source = sources_.begin(); source != sources_.end();) {
+    if (source->second.expires > now) {
+      next = earlier_of(next, std::optional(source->second.expires));
+      ++source;
+      continue;
+    }
+    if (!source->second.is_refused) shell_.close(source->second.flow);
+    source = sources_.erase(source);
+  }
+  if (next) timer_.arm(*next);
+}
+
+}  // namespace zt::app
