@@ -30,14 +30,17 @@ struct Watch::State {
     bool is_waiting = false;  // Asio holds a wait.
   };
 
-  State(asio::io_context& context, Callback readable_callback, Callback writable_callback)
+  State(asio::io_context& context, Callback readable_callback, Callback writable_callback,
+        Callback broken_callback)
       : descriptor(context),
         readable{.callback = std::move(readable_callback)},
-        writable{.callback = std::move(writable_callback)} {}
+        writable{.callback = std::move(writable_callback)},
+        broken{.callback = std::move(broken_callback)} {}
 
   asio::posix::stream_descriptor descriptor;
   Direction readable;
   Direction writable;
+  Direction broken;
   bool is_abandoned = false;
   int holders = 1;
 };
@@ -291,9 +294,10 @@ void Deferred::cancel() {
 
 // --- Watch
 
-Watch::Watch(Loop& loop, int descriptor, Callback readable, Callback writable)
+Watch::Watch(Loop& loop, int descriptor, Callback readable, Callback writable, Callback broken)
     // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): see drop_holder.
-    : state_(new State(loop.impl_->context, std::move(readable), std::move(writable))) {
+    : state_(new State(loop.impl_->context, std::move(readable), std::move(writable),
+                       std::move(broken))) {
   asio::error_code error;
   // Without memory in the kernel the descriptor stays unknown; each wait then ends at once, and
   // what the caller does next tells it.
@@ -312,6 +316,10 @@ void Watch::want_readable() {
 
 void Watch::want_writable() {
   want(state_, &State::writable, asio::posix::stream_descriptor::wait_write);
+}
+
+void Watch::want_broken() {
+  want(state_, &State::broken, asio::posix::stream_descriptor::wait_error);
 }
 
 void Watch::ignore_readable() {

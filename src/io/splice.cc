@@ -12,7 +12,8 @@ Splice::Splice(Loop& loop, StreamEnds ends, BytePort& port, const Options& optio
       port_(port),
       on_end_(std::move(on_end)),
       stream_(
-          loop, std::move(ends), [this] { pump_to_port(); }, [this] { pump_to_stream(); }),
+          loop, std::move(ends), [this] { pump_to_port(); }, [this] { pump_to_stream(); },
+          [this] { note_break(); }),
       resume_sending_(loop, [this] { pump_to_port(); }),
       resume_receiving_(loop, [this] { pump_to_stream(); }),
       report_end_(loop, [this] {
@@ -22,6 +23,7 @@ Splice::Splice(Loop& loop, StreamEnds ends, BytePort& port, const Options& optio
       }) {
   resume_sending_.schedule();
   resume_receiving_.schedule();
+  stream_.want_broken();
 }
 
 Splice::~Splice() {
@@ -92,6 +94,15 @@ void Splice::pump_to_stream() {
     budget -= *size;
     if (*size < bytes.size()) return stream_.want_writable();
   }
+}
+
+// The socket's peer has reset it. That must be told even while the port is full or idle, when
+// nobody reads or writes the socket; but first what was received before.
+void Splice::note_break() {
+  pump_to_port();
+  if (is_over_) return;
+  // Without an error both sides are just closed, and the pumps know it.
+  if (const auto error = stream_.take_error()) break_port(*error);
 }
 
 void Splice::break_port(SocketError error) {

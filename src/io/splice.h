@@ -30,7 +30,8 @@ namespace zt::io {
 class Splice {
  public:
   struct Options {
-    // 256 KiB are some 30 us of copying; splice_bench: 64 KiB is 10 % slower, 1 MiB no faster.
+    // 256 KiB are some 50 us. splice_bench, processor seconds for a GiB: 0.55 with 64 KiB, 0.41
+    // with 256 KiB, 0.34 with 1 MiB; 0.36 for a bare proxy.
     std::size_t turn_size_max = 256 << 10;
   };
 
@@ -72,6 +73,7 @@ class Splice {
  private:
   void pump_to_port();
   void pump_to_stream();
+  void note_break();
   void break_port(SocketError error);
   void end_direction(bool& is_ended);
   void end(End end);

@@ -48,7 +48,7 @@ Descriptor open_anew(int number, int mode) {
 
 }  // namespace
 
-Stream::Stream(Loop& loop, StreamEnds ends, Callback readable, Callback writable)
+Stream::Stream(Loop& loop, StreamEnds ends, Callback readable, Callback writable, Callback broken)
     : ends_(std::move(ends)), is_socket_(is_a_socket(ends_.input.number())) {
   ZT_ASSERT(ends_.input.is_open());
   if (ends_.output.is_open()) {
@@ -56,7 +56,8 @@ Stream::Stream(Loop& loop, StreamEnds ends, Callback readable, Callback writable
     input_watch_.emplace(loop, ends_.input.number(), std::move(readable), [] {});
     output_watch_.emplace(loop, ends_.output.number(), [] {}, std::move(writable));
   } else {
-    input_watch_.emplace(loop, ends_.input.number(), std::move(readable), std::move(writable));
+    input_watch_.emplace(loop, ends_.input.number(), std::move(readable), std::move(writable),
+                         std::move(broken));
   }
 }
 
@@ -114,6 +115,19 @@ void Stream::want_writable() {
   } else if (output_watch_) {
     output_watch_->want_writable();
   }
+}
+
+void Stream::want_broken() {
+  if (is_socket() && input_watch_) input_watch_->want_broken();
+}
+
+std::optional<SocketError> Stream::take_error() {
+  if (!is_socket() || !is_open()) return std::nullopt;
+  int error = 0;
+  socklen_t size = sizeof error;
+  if (::getsockopt(ends_.input.number(), SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
+  if (error == 0) return std::nullopt;
+  return to_socket_error(error);
 }
 
 StreamEnds Stream::release() {

@@ -30,9 +30,9 @@ struct StreamEnds {
 
 class Stream {
  public:
-  // `ends.input` is open. The callbacks are called after want_readable() and want_writable(); they
-  // may destroy the Stream.
-  Stream(Loop& loop, StreamEnds ends, Callback readable, Callback writable);
+  // `ends.input` is open. The callbacks are called after the want_…() of their names; they may
+  // destroy the Stream.
+  Stream(Loop& loop, StreamEnds ends, Callback readable, Callback writable, Callback broken = {});
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
   ~Stream() = default;
@@ -53,6 +53,11 @@ class Stream {
 
   void want_readable();
   void want_writable();
+  // want_broken asks for a call when the peer breaks the connection while nobody reads or writes.
+  void want_broken();
+
+  // take_error tells how a socket is broken, and forgets it; nothing if it is not.
+  [[nodiscard]] std::optional<SocketError> take_error();
 
   // release gives the ends back, open as they are, and ends the Stream's use.
   [[nodiscard]] StreamEnds release();

@@ -19,6 +19,8 @@ namespace {
 constexpr std::size_t kSegmentsMax = 64;
 constexpr std::size_t kTrainSendSizeMax = 65000;
 constexpr unsigned kEcnMask = 3;
+// 64 datagrams in a turn where each comes alone.
+constexpr int kReceivesPerTurnMax = 4;
 
 // Room for what the kernel tells about a train (its segment size and its ECN mark), and for what we
 // tell about one.
@@ -186,7 +188,7 @@ class UdpSocket::Impl {
   Impl(Loop& loop, UdpBuffers::Memory& memory, Descriptor socket, const SocketAddress& local,
        bool is_connected, const Options& options, Handlers handlers)
       : memory_(memory),
-        receives_per_turn_max_(options.receives_per_turn_max),
+        received_per_turn_max_(options.received_per_turn_max),
         is_connected_(is_connected),
         local_(local),
         handlers_(std::move(handlers)),
@@ -220,7 +222,7 @@ class UdpSocket::Impl {
   void drop(const Datagrams& train, int error_number);
 
   UdpBuffers::Memory& memory_;
-  const std::size_t receives_per_turn_max_;
+  const std::size_t received_per_turn_max_;
   const bool is_connected_;
   const SocketAddress local_;
   Handlers handlers_;
@@ -231,7 +233,8 @@ class UdpSocket::Impl {
 };
 
 void UdpSocket::Impl::receive() {
-  for (std::size_t i = 0; i < receives_per_turn_max_; ++i) {
+  const std::uint64_t enough = statistics_.bytes_received + received_per_turn_max_;
+  for (int i = 0; i < kReceivesPerTurnMax && statistics_.bytes_received < enough; ++i) {
     const std::optional<std::size_t> count = receive_trains();
     if (!count || !show_trains(*count)) return;  // Destroyed.
     // A short answer means that the queue is empty; what came since shows as readable.

@@ -249,6 +249,25 @@ TEST_CASE("a reset goes through, in both directions of travel") {
   CHECK(far->end == Splice::End::port_broken);
 }
 
+TEST_CASE("a reset goes through while the port is full and nobody reads") {
+  Chain chain(64 << 10);
+  const std::string block(64 << 10, 'x');
+  int idle_turns = 0;
+  while (idle_turns < 100) {
+    const ssize_t size =
+        ::send(chain.left.dialed.number(), block.data(), block.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    const bool has_run = chain.loop.try_turn();
+    idle_turns = size > 0 || has_run ? 0 : idle_turns + 1;
+  }
+  const linger at_once{.l_onoff = 1, .l_linger = 0};
+  REQUIRE(::setsockopt(chain.left.dialed.number(), SOL_SOCKET, SO_LINGER, &at_once,
+                       sizeof at_once) == 0);
+  chain.left.dialed.close();
+  REQUIRE(run_until(chain.loop, [&] { return chain.is_over(); }));
+  CHECK(chain.near_report->end == Splice::End::stream_broken);
+  CHECK(chain.far_report->end == Splice::End::port_broken);
+}
+
 TEST_CASE("a reader that does not read stops the sender; memory stays within the port") {
   constexpr std::size_t kWire = 64 << 10;
   Chain chain(kWire);
