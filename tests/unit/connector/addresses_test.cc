@@ -44,7 +44,7 @@ TEST_CASE("dangerous addresses are refused in every spelling") {
       {"::ffff:0:127.0.0.1", AddressKind::loopback},
       {"64:ff9b::7f00:1", AddressKind::loopback},
       {"2002:7f00:1::", AddressKind::loopback},
-      {"fe80::5efe:7f00:1", AddressKind::loopback},
+      {"fd00::5efe:7f00:1", AddressKind::loopback},
       {"0.0.0.0", AddressKind::unspecified},
       {"0.1.2.3", AddressKind::unspecified},
       {"::", AddressKind::unspecified},
