@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+// app/client_command.cc: `zt client …`.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "app/client_status.h"
+#include "app/client_up.h"
+#include "app/command.h"
+#include "app/control_client.h"
+
+namespace zt::app {
+
+namespace {
+
+std::string default_socket() {
+  return (default_runtime_path() / "client.sock").string();
+}
+
+// Query is the flags of the commands that ask the running client.
+struct Query {
+  std::string socket = default_socket();
+  std::string target;
+  bool is_json = false;
+  int count = 4;
+  double timeout_s = 30;
+
+  void add_to(CLI::App& command) {
+    command.add_option("--socket", socket, "Control socket of the client")->capture_default_str();
+  }
+  void add_json_to(CLI::App& command) {
+    command.add_flag("--json", is_json, "Print one JSON object");
+  }
+};
+
+std::string request(const char* op, const std::string& target = {}) {
+  nlohmann::json object = {{"op", op}};
+  if (!target.empty()) object["target"] = target;
+  return object.dump();
+}
+
+bool is_ok(const std::string& line) {
+  const auto object = nlohmann::json::parse(line, nullptr, false);
+  return object.is_object() && object.value("ok", false);
+}
+
+ExitCode fail(const ControlFailure& failure) {
+  return fail(failure.code, failure.sentence);
+}
+
+ExitCode show(const Query& query, std::string (*to_text)(std::string_view)) {
+  const auto answer = ask_client(query.socket, request("status"));
+  if (!answer) return fail(answer.error());
+  if (query.is_json) {
+    fmt::print("{}\n", answer->line);
+  } else {
+    fmt::print("{}", to_text(answer->line));
+  }
+  return ExitCode::ok;
+}
+
+ExitCode ping(const Query& query) {
+  int answered = 0;
+  ExitCode code = ExitCode::ok;
+  for (int i = 1; i <= query.count; ++i) {
+    const auto answer = ask_client(query.socket, request("ping", query.target));
+    if (!answer) return fail(answer.error());
+    if (query.is_json) {
+      fmt::print("{}\n", answer->line);
+    } else if (is_ok(answer->line)) {
+      const auto object = nlohmann::json::parse(answer->line, nullptr, false);
+      fmt::print("{}: connected in {:.1f} ms, {} round trip {:.1f} ms\n", query.target,
+                 object.value("time_ms", 0.0), object.value("path", ""),
+                 object.value("round_trip_ms", 0.0));
+    }
+    if (is_ok(answer->line)) {
+      ++answered;
+    } else {
+      const ControlFailure failure = failure_of(answer->line);
+      if (!query.is_json) fmt::print(stderr, "zt: {}\n", failure.sentence);
+      code = failure.code;
+      if (code == ExitCode::usage || code == ExitCode::denied) return code;
+    }
+    (void)std::fflush(stdout);
+    if (i < query.count) std::this_thread::sleep_for(std::chrono::milliseconds(250));
+  }
+  if (!query.is_json) fmt::print("{} of {} answered\n", answered, query.count);
+  return answered > 0 ? ExitCode::ok : code;
+}
+
+// wait asks until a client listens, then waits for it to be ready.
+ExitCode wait(const Query& query) {
+  const auto end =
+      std::chrono::steady_clock::now() + std::chrono::duration<double>(query.timeout_s);
+  for (;;) {
+    const auto answer = ask_client(query.socket, request("wait"));
+    if (answer && is_ok(answer->line)) return ExitCode::ok;
+    if (!answer && answer.error().code == ExitCode::denied) return fail(answer.error());
+    if (std::chrono::steady_clock::now() >= end) {
+      return fail(ExitCode::unreachable,
+                  fmt::format("the client was not ready within {} s", query.timeout_s));
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+}
+
+ExitCode down(const Query& query) {
+  const auto answer = ask_client(query.socket, request("down"));
+  if (!answer) return fail(answer.error());
+  return is_ok(answer->line) ? ExitCode::ok : fail(failure_of(answer->line));
+}
+
+ExitCode connect(const Query& query) {
+  auto answer = ask_client(query.socket, request("connect", query.target));
+  if (!answer) return fail(answer.error());
+  if (!is_ok(answer->line)) return fail(failure_of(answer->line));
+  return join_standard_io(*answer);
+}
+
+void add_up(CLI::App& client, Chosen& chosen) {
+  auto settings = std::make_shared<ClientUpSettings>();
+  settings->state = default_state_path("client").string();
+  settings->socket = default_socket();
+  CLI::App* command = client.add_subcommand("up", "Sign in and serve local applications");
+  command->add_option("--key-file", settings->key_file, "Key file of a service account")
+      ->required();
+  command->add_option("--forward", settings->forwards,
+                      "[udp:][BIND:]PORT=HOST:PORT, a local port for one resource. Repeatable");
+  command->add_option("--socks", settings->socks, "SOCKS5 server on [ADDRESS:]PORT");
+  command->add_option("--http-proxy", settings->http_proxy,
+                      "HTTP proxy (CONNECT) on [ADDRESS:]PORT");
+  command->add_flag("--background", settings->is_background,
+                    "Return when the client is up, and leave it running");
+  command->add_option("--log-file", settings->log_file,
+                      "Log of a client in the background; default: STATE/client.log");
+  command->add_option("--state", settings->state, "Directory of this device's key")
+      ->capture_default_str();
+  command->add_option("--socket", settings->socket, "Control socket to listen on")
+      ->capture_default_str();
+  settings->log.add_to(*command);
+  command->footer(
+      "Addresses default to 127.0.0.1; port 0 takes any free one, which `zt client status` "
+      "shows.\n\n"
+      "Exit codes: 0 ended by a signal or `zt client down`, 1 failed, 2 wrong usage or key file,\n"
+      "3 refused by the controller.");
+  command->callback(
+      [settings, &chosen] { chosen.action = [settings] { return client_up(*settings); }; });
+}
+
+// add_query adds a command that asks the running client.
+CLI::App* add_query(CLI::App& client, Chosen& chosen, const char* name, const char* description,
+                    const std::shared_ptr<Query>& query, ExitCode (*action)(const Query&)) {
+  CLI::App* command = client.add_subcommand(name, description);
+  query->add_to(*command);
+  command->callback(
+      [query, action, &chosen] { chosen.action = [query, action] { return action(*query); }; });
+  return command;
+}
+
+}  // namespace
+
+void add_client_commands(CLI::App& app, Chosen& chosen) {
+  CLI::App* client = app.add_subcommand("client", "Reach resources from this machine");
+  client->require_subcommand(1);
+  add_up(*client, chosen);
+
+  auto status = std::make_shared<Query>();
+  status->add_json_to(*add_query(*client, chosen, "status",
+                                 "Show the sign-in, paths, grants and adapters", status,
+                                 [](const Query& query) { return show(query, status_text); }));
+  auto resources = std::make_shared<Query>();
+  resources->add_json_to(
+      *add_query(*client, chosen, "resources", "List what you may reach", resources,
+                 [](const Query& query) { return show(query, resources_text); }));
+
+  auto ping_query = std::make_shared<Query>();
+  CLI::App* ping_command =
+      add_query(*client, chosen, "ping", "Open a flow to HOST:PORT and show its time and path",
+                ping_query, ping);
+  ping_command->add_option("TARGET", ping_query->target, "HOST:PORT of a resource")->required();
+  ping_command->add_option("-c,--count", ping_query->count, "How many times")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  ping_query->add_json_to(*ping_command);
+
+  auto wait_query = std::make_shared<Query>();
+  add_query(*client, chosen, "wait", "Wait until the client is signed in and knows its resources",
+            wait_query, wait)
+      ->add_option("--timeout", wait_query->timeout_s, "Seconds to wait")
+      ->check(CLI::Range(0.0, 86400.0))
+      ->capture_default_str();
+
+  add_query(*client, chosen, "down", "End the running client", std::make_shared<Query>(), down);
+
+  auto connect_query = std::make_shared<Query>();
+  CLI::App* connect_command =
+      add_query(*client, chosen, "connect",
+                "Carry standard input and output to HOST:PORT (for ssh -o ProxyCommand)",
+                connect_query, connect);
+  connect_command->add_option("TARGET", connect_query->target, "HOST:PORT of a resource")
+      ->required();
+  client->footer(
+      "Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 denied or not signed in, 4 no client is "
+      "running "
+      "or\nthe resource cannot be reached.");
+}
+
+}  // namespace zt::app
