@@ -204,6 +204,8 @@ bool Calls::split_lines(Call& call) {
 
 void Calls::end(const Call& call, CallEvent event) {
   const quic::StreamKey stream = call.stream;  // `call` dies with its entry.
+  // An answer may come before the end of the question; the rest is not wanted then.
+  if (!call.unsent.empty()) endpoint_.reset(stream, kRequestCancelled);
   events_.push_back(std::move(event));
   calls_.erase(stream);
 }
