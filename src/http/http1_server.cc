@@ -208,6 +208,7 @@ void Http1Server::sent(std::size_t size, Instant now) {
 
 void Http1Server::abort() {
   phase_ = Phase::over;
+  is_aborted_ = true;
   request_.reset();
   received_.clear();
   body_.clear();

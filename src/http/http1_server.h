@@ -78,6 +78,9 @@ class Http1Server {
   // is_answering tells whether a request was handed out and its response is not complete.
   [[nodiscard]] bool is_answering() const { return phase_ == Phase::answering; }
 
+  // received_size returns how many bytes of unfinished and waiting requests are held.
+  [[nodiscard]] std::size_t received_size() const { return received_.size() + body_.size(); }
+
   // to_send returns bytes for the client; sent drops the first `size` of them.
   [[nodiscard]] std::string_view to_send() const;
   void sent(std::size_t size, Instant now);
@@ -90,6 +93,7 @@ class Http1Server {
   [[nodiscard]] bool is_over() const { return phase_ == Phase::over; }
   // abort ends the connection at once; nothing more is sent.
   void abort();
+  [[nodiscard]] bool is_aborted() const { return is_aborted_; }
 
   void handle_timeout(Instant now);
   [[nodiscard]] std::optional<Instant> next_deadline() const;
@@ -127,7 +131,8 @@ class Http1Server {
   bool is_head_method_ = false;           // The request's method is HEAD.
   bool is_response_begun_ = false;
   bool is_chunked_ = false;  // The response is.
-  bool is_last_ = false;     // No request is accepted after this one.
+  bool is_aborted_ = false;
+  bool is_last_ = false;  // No request is accepted after this one.
 };
 
 }  // namespace zt::http
