@@ -45,7 +45,7 @@ LIBRARIES = {
     "crypto": ["openssl/"],
     "grant": ["nlohmann/"],
     "quic": ["ngtcp2/", "nghttp3/", "openssl/"],
-    "http": ["llhttp.h", "openssl/"],
+    "http": ["llhttp.h", "nlohmann/", "openssl/"],
     "connector": ["nlohmann/"],
     "client": ["nlohmann/"],
     "controller": ["nlohmann/"],
@@ -65,8 +65,9 @@ WORLD_HEADERS = {"atomic", "barrier", "condition_variable", "coroutine", "csigna
 WORLD_CALLS = re.compile(
     r"\bco_(await|return|yield)\b"
     r"|\b(steady|system|utc|tai|gps|file|high_resolution)_clock::now\b"
-    r"|(?<![\w.>:])(?:::|std::)?(getenv|setenv|gettimeofday|clock_gettime|rand|srand|getrandom"
+    r"|(?<![\w.>:])(?:::|std::)?(getenv|setenv|gettimeofday|clock_gettime|srand|getrandom"
     r"|arc4random|sleep|usleep|nanosleep|fopen|freopen|popen|fork|printf|fprintf|puts)\s*\("
+    r"|(?<![\w.>])rand\s*\(\s*\)"
     r"|(?<!\w)(?:std)?::(time|clock|random|system|signal|exit)\s*\("
     r"|\b(RAND_bytes|RAND_enable_fork_unsafe_buffering|thread_local|random_device)\b"
     r"|\bfmt::print\b|\bstd::(cout|cerr|cin|clog|ofstream|ifstream|thread|mutex|atomic)\b")
