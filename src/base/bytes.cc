@@ -43,7 +43,7 @@ std::uint32_t digit_of(const DigitTable& table, char character) {
 
 std::string encode_base64(BytesView bytes, std::string_view alphabet) {
   std::string text;
-  text.reserve((bytes.size() + 2) / 3 * 4);
+  text.reserve(((bytes.size() + 2) / 3) * 4);
   std::uint32_t pending = 0;
   unsigned pending_bits = 0;
   for (const std::byte byte : bytes) {
@@ -61,7 +61,7 @@ std::string encode_base64(BytesView bytes, std::string_view alphabet) {
 std::expected<Bytes, TextError> decode_base64(std::string_view text, const DigitTable& table) {
   if (text.size() % 4 == 1) return std::unexpected(TextError::malformed);
   Bytes bytes;
-  bytes.reserve(text.size() / 4 * 3 + 2);
+  bytes.reserve((text.size() / 4 * 3) + 2);
   std::uint32_t pending = 0;
   unsigned pending_bits = 0;
   for (const char character : text) {

@@ -29,15 +29,15 @@ bool is_name_character(char character) {
 
 bool is_label(std::string_view label) {
   return !label.empty() && label.size() <= kLabelSizeMax && label.front() != '-' &&
-         label.back() != '-' && std::all_of(label.begin(), label.end(), is_name_character);
+         label.back() != '-' && std::ranges::all_of(label, is_name_character);
 }
 
 // looks_like_number tells whether a resolver would read a name that ends in `label` as IPv4.
 bool looks_like_number(std::string_view label) {
-  if (std::all_of(label.begin(), label.end(), is_digit)) return true;
+  if (std::ranges::all_of(label, is_digit)) return true;
   if (!label.starts_with("0x")) return false;
   label.remove_prefix(2);
-  return std::all_of(label.begin(), label.end(), is_hex_digit);
+  return std::ranges::all_of(label, is_hex_digit);
 }
 
 }  // namespace
@@ -46,7 +46,7 @@ std::optional<DnsName> DnsName::parse(std::string_view text) {
   if (text.ends_with('.')) text.remove_suffix(1);
   if (text.empty() || text.size() > kNameSizeMax) return std::nullopt;
   std::string name(text);
-  std::transform(name.begin(), name.end(), name.begin(), lower);
+  std::ranges::transform(name, name.begin(), lower);
   std::string_view rest = name;
   while (true) {
     const std::size_t dot = rest.find('.');
@@ -84,7 +84,7 @@ std::optional<Authority> Authority::parse(std::string_view text) {
   auto host = parse_host(host_text);
   const auto port = parse_port(text.substr(colon + 1));
   if (!host || !port) return std::nullopt;
-  return Authority{*std::move(host), *port};
+  return Authority{.host = *std::move(host), .port = *port};
 }
 
 std::string Authority::to_text() const {

@@ -100,8 +100,8 @@ std::optional<Groups> parse_v6(std::string_view text) {
 Groups groups_of(const IpAddress& address) {
   Groups groups{};
   for (std::size_t i = 0; i < groups.size(); ++i) {
-    groups[i] =
-        static_cast<std::uint16_t>((address.octets()[2 * i] * 256U) + address.octets()[2 * i + 1]);
+    groups[i] = static_cast<std::uint16_t>((address.octets()[2 * i] * 256U) +
+                                           address.octets()[(2 * i) + 1]);
   }
   return groups;
 }
@@ -124,7 +124,8 @@ Run longest_zero_run(const Groups& groups) {
   Run longest;
   Run current;
   for (std::size_t i = 0; i < groups.size(); ++i) {
-    current = groups[i] == 0 ? Run{i - current.count, current.count + 1} : Run{i + 1, 0};
+    current = groups[i] == 0 ? Run{.begin = i - current.count, .count = current.count + 1}
+                             : Run{.begin = i + 1, .count = 0};
     if (current.count > longest.count) longest = current;
   }
   return longest.count >= 2 ? longest : Run{};
@@ -163,8 +164,8 @@ IpAddress v4_within(const IpAddress& address, std::array<std::size_t, 4> places)
 // suffix after the IPv4 address is zero in every form (RFC 6052 section 2.2).
 IpAddress v4_within_local_nat64(const IpAddress& address) {
   const auto& octets = address.octets();
-  const auto last = std::find_if(octets.rbegin(), octets.rend(), [](auto o) { return o != 0; });
-  const auto used = static_cast<std::size_t>(octets.rend() - last);
+  std::size_t used = octets.size();
+  while (used > 0 && octets[used - 1] == 0) --used;
   if (used <= 11) return v4_within(address, {6, 7, 9, 10});
   if (used == 12) return v4_within(address, {7, 9, 10, 11});
   if (used == 13) return v4_within(address, {9, 10, 11, 12});
@@ -172,8 +173,8 @@ IpAddress v4_within_local_nat64(const IpAddress& address) {
 }
 
 bool is_any_of(const IpAddress& address, std::initializer_list<std::string_view> texts) {
-  return std::any_of(texts.begin(), texts.end(),
-                     [&](std::string_view text) { return IpAddress::parse(text) == address; });
+  return std::ranges::any_of(
+      texts, [&](std::string_view text) { return IpAddress::parse(text) == address; });
 }
 
 AddressKind kind_of_v4(const IpAddress& address) {
@@ -234,7 +235,7 @@ std::optional<IpAddress> IpAddress::parse(std::string_view text) {
   std::array<std::uint8_t, 16> octets{};
   for (std::size_t i = 0; i < groups->size(); ++i) {
     octets[2 * i] = static_cast<std::uint8_t>((*groups)[i] >> 8U);
-    octets[2 * i + 1] = static_cast<std::uint8_t>((*groups)[i] & 255U);
+    octets[(2 * i) + 1] = static_cast<std::uint8_t>((*groups)[i] & 255U);
   }
   return v6(octets);
 }
@@ -306,10 +307,11 @@ std::optional<IpPrefix> IpPrefix::parse(std::string_view text) {
   const std::size_t slash = text.find('/');
   const auto address = IpAddress::parse(text.substr(0, slash));
   if (!address) return std::nullopt;
-  if (slash == std::string_view::npos) return IpPrefix{*address, address->bit_count()};
+  if (slash == std::string_view::npos)
+    return IpPrefix{.address = *address, .length = address->bit_count()};
   const auto length = parse_decimal(text.substr(slash + 1), address->bit_count());
   if (!length || has_bits_after(*address, *length)) return std::nullopt;
-  return IpPrefix{*address, *length};
+  return IpPrefix{.address = *address, .length = *length};
 }
 
 bool IpPrefix::contains(const IpAddress& candidate) const {
@@ -322,7 +324,7 @@ bool IpPrefix::contains(const IpAddress& candidate) const {
     return false;
   }
   if (length % 8 == 0) return true;
-  const unsigned shift = 8 - length % 8;
+  const unsigned shift = 8 - (length % 8);
   return ours[whole_octets] >> shift == theirs[whole_octets] >> shift;
 }
 
@@ -339,7 +341,7 @@ std::optional<SocketAddress> SocketAddress::parse(std::string_view text) {
   const auto ip = IpAddress::parse(host);
   const auto port = parse_port(text.substr(colon + 1));
   if (!ip || !port || ip->is_v6() != is_bracketed) return std::nullopt;
-  return SocketAddress{*ip, *port};
+  return SocketAddress{.ip = *ip, .port = *port};
 }
 
 std::string SocketAddress::to_text() const {

@@ -83,7 +83,7 @@ std::optional<std::chrono::minutes> take_offset(std::string_view& text) {
   if (!hours || *hours > 23 || !take(text, ":")) return std::nullopt;
   const auto minutes = take_number(text, 2);
   if (!minutes || *minutes > 59) return std::nullopt;
-  const std::chrono::minutes offset(static_cast<int>(*hours * 60 + *minutes));
+  const std::chrono::minutes offset(static_cast<int>((*hours * 60) + *minutes));
   return is_west ? -offset : offset;
 }
 
@@ -144,9 +144,9 @@ std::optional<Duration> parse_duration(std::string_view text) {
   std::int64_t unit_in_milliseconds = 0;
   if (text == "ms") unit_in_milliseconds = 1;
   if (text == "s") unit_in_milliseconds = 1000;
-  if (text == "m") unit_in_milliseconds = 60 * 1000;
-  if (text == "h") unit_in_milliseconds = 3600 * 1000;
-  if (text == "d") unit_in_milliseconds = 24 * 3600 * 1000;
+  if (text == "m") unit_in_milliseconds = std::int64_t{60} * 1000;
+  if (text == "h") unit_in_milliseconds = std::int64_t{3600} * 1000;
+  if (text == "d") unit_in_milliseconds = std::int64_t{24} * 3600 * 1000;
   if (digits == 0 || count == 0 || unit_in_milliseconds == 0) return std::nullopt;
   if (count > kMax.count() / unit_in_milliseconds) return std::nullopt;
   return milliseconds(count * unit_in_milliseconds);

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "zt/base/secret.h"
 
+#include <span>
+
 namespace zt {
 
 void wipe(void* data, std::size_t size) noexcept {
   // Volatile writes are observable behaviour, which the optimiser must keep.
-  volatile char* const bytes = static_cast<char*>(data);
-  for (std::size_t i = 0; i < size; ++i) bytes[i] = 0;
+  for (volatile char& byte : std::span(static_cast<volatile char*>(data), size)) byte = 0;
 }
 
 bool equal_in_constant_time(std::string_view a, std::string_view b) noexcept {

@@ -34,22 +34,22 @@ bool is_mapped(const IpAddress& address) {
 // canonical_prefix turns a prefix within the IPv4-mapped addresses into IPv4.
 IpPrefix canonical_prefix(const IpPrefix& prefix) {
   if (!is_mapped(prefix.address) || prefix.length < kMappedBits) return prefix;
-  return {unwrapped(prefix.address), prefix.length - kMappedBits};
+  return {.address = unwrapped(prefix.address), .length = prefix.length - kMappedBits};
 }
 
 std::optional<WildcardName> parse_wildcard(std::string_view text) {
   if (text.ends_with('.')) text.remove_suffix(1);
   if (text.empty() || text.size() > kPatternSizeMax) return std::nullopt;
   std::string name(text);
-  std::transform(name.begin(), name.end(), name.begin(), lower);
-  const bool has_wildcard = std::any_of(name.begin(), name.end(), is_wildcard);
-  const bool is_of_names = std::all_of(name.begin(), name.end(), [](char c) {
+  std::ranges::transform(name, name.begin(), lower);
+  const bool has_wildcard = std::ranges::any_of(name, is_wildcard);
+  const bool is_of_names = std::ranges::all_of(name, [](char c) {
     return is_wildcard(c) || is_digit(c) || is_letter(c) || is_other_name_character(c);
   });
   const bool has_empty_label =
       name.starts_with('.') || name.ends_with('.') || name.find("..") != std::string::npos;
-  const bool looks_like_address = std::any_of(name.begin(), name.end(), is_digit) &&
-                                  std::none_of(name.begin(), name.end(), is_letter);
+  const bool looks_like_address =
+      std::ranges::any_of(name, is_digit) && std::ranges::none_of(name, is_letter);
   if (!has_wildcard || !is_of_names || has_empty_label || looks_like_address) return std::nullopt;
   return WildcardName{std::move(name)};
 }
@@ -99,8 +99,8 @@ Specificity AddressPattern::specificity() const {
     return static_cast<Specificity>(prefix->length + (prefix->address.is_v4() ? kMappedBits : 0));
   }
   if (const auto* wildcard = std::get_if<WildcardName>(&form_)) {
-    const auto literals = std::count_if(wildcard->text.begin(), wildcard->text.end(),
-                                        [](char c) { return !is_wildcard(c); });
+    const auto literals =
+        std::ranges::count_if(wildcard->text, [](char c) { return !is_wildcard(c); });
     return static_cast<Specificity>(literals);
   }
   // All names that match a host are equal to it, hence to each other.

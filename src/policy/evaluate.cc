@@ -128,8 +128,8 @@ std::vector<PortRange> reachable_ports(const PolicySet& policies, const SubjectI
                                        const ResourceId& resource, Protocol protocol,
                                        UnixTime now) {
   const auto who = policies.subjects.find(subject);
-  const auto what = std::find_if(policies.resources.begin(), policies.resources.end(),
-                                 [&](const Resource& r) { return r.id == resource; });
+  const auto what =
+      std::ranges::find_if(policies.resources, [&](const Resource& r) { return r.id == resource; });
   if (who == policies.subjects.end() || !who->second.is_enabled ||
       what == policies.resources.end()) {
     return {};
@@ -140,7 +140,8 @@ std::vector<PortRange> reachable_ports(const PolicySet& policies, const SubjectI
   for (auto first = firsts.begin(); first != firsts.end() && *first <= 65535; ++first) {
     const auto next = std::next(first);
     const std::uint32_t last = next == firsts.end() ? 65535 : *next - 1;
-    const PortRange range{static_cast<std::uint16_t>(*first), static_cast<std::uint16_t>(last)};
+    const PortRange range{.first = static_cast<std::uint16_t>(*first),
+                          .last = static_cast<std::uint16_t>(last)};
     const Decision decision = judge(policies, who->second, *what, protocol, range.first, now);
     if (decision.is_allowed()) add_range(reachable, range);
   }

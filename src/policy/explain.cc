@@ -39,8 +39,8 @@ std::string subject_text(const PolicySet& policies, const SubjectId& id) {
 }
 
 std::string resource_text(const PolicySet& policies, const ResourceId& id) {
-  const auto found = std::find_if(policies.resources.begin(), policies.resources.end(),
-                                  [&id](const Resource& resource) { return resource.id == id; });
+  const auto found = std::ranges::find_if(
+      policies.resources, [&id](const Resource& resource) { return resource.id == id; });
   const bool has_name = found != policies.resources.end() && !found->name.empty();
   return has_name ? quoted(found->name) : id.text;
 }
@@ -74,8 +74,8 @@ std::string flow_text(const std::string& resource, const Target& target) {
 }
 
 const AccessRule* find_rule(const PolicySet& policies, const RuleId& id) {
-  const auto found = std::find_if(policies.rules.begin(), policies.rules.end(),
-                                  [&id](const AccessRule& rule) { return rule.id == id; });
+  const auto found =
+      std::ranges::find_if(policies.rules, [&id](const AccessRule& rule) { return rule.id == id; });
   return found == policies.rules.end() ? nullptr : &*found;
 }
 

@@ -47,8 +47,8 @@ std::span<const PortRange> ports_of(const Resource& resource, Protocol protocol)
 
 bool offers(const Resource& resource, Protocol protocol, std::uint16_t port) {
   const std::span<const PortRange> ranges = ports_of(resource, protocol);
-  return std::any_of(ranges.begin(), ranges.end(),
-                     [port](const PortRange& range) { return range.contains(port); });
+  return std::ranges::any_of(ranges,
+                             [port](const PortRange& range) { return range.contains(port); });
 }
 
 std::vector<const Resource*> best_matches(std::span<const Resource> resources,
@@ -64,8 +64,8 @@ std::vector<const Resource*> best_matches(std::span<const Resource> resources,
     const bool is_usable = has_port && resource.is_enabled;
     return std::tuple<bool, bool, const ResourceId&>(!is_usable, !has_port, resource.id);
   };
-  std::sort(matches.begin(), matches.end(),
-            [&rank](const Resource* a, const Resource* b) { return rank(*a) < rank(*b); });
+  std::ranges::sort(matches,
+                    [&rank](const Resource* a, const Resource* b) { return rank(*a) < rank(*b); });
   return matches;
 }
 

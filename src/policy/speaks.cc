@@ -7,8 +7,8 @@ namespace zt::policy {
 
 bool speaks_of(const AccessRule& rule, const Subject& subject) {
   return rule.is_for_everyone || rule.subjects.contains(subject.id) ||
-         std::any_of(subject.groups.begin(), subject.groups.end(),
-                     [&rule](const GroupId& group) { return rule.groups.contains(group); });
+         std::ranges::any_of(subject.groups,
+                             [&rule](const GroupId& group) { return rule.groups.contains(group); });
 }
 
 bool speaks_of(const AccessRule& rule, const ResourceId& resource) {
@@ -17,12 +17,11 @@ bool speaks_of(const AccessRule& rule, const ResourceId& resource) {
 
 bool speaks_of(const AccessRule& rule, Protocol protocol, std::uint16_t port) {
   const bool has_protocol =
-      rule.protocols.empty() ||
-      std::find(rule.protocols.begin(), rule.protocols.end(), protocol) != rule.protocols.end();
-  const bool has_port = rule.ports.empty() || std::any_of(rule.ports.begin(), rule.ports.end(),
-                                                          [port](const PortRange& range) {
-                                                            return range.contains(port);
-                                                          });
+      rule.protocols.empty() || std::ranges::find(rule.protocols, protocol) != rule.protocols.end();
+  const bool has_port =
+      rule.ports.empty() || std::ranges::any_of(rule.ports, [port](const PortRange& range) {
+        return range.contains(port);
+      });
   return has_protocol && has_port;
 }
 

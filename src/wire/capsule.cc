@@ -69,7 +69,7 @@ std::optional<std::uint64_t> CapsuleParser::take_varint(BytesView& input) {
 
 void CapsuleParser::begin_value(std::uint64_t size) {
   missing_size_ = size;
-  const bool is_known = std::find(known_.begin(), known_.end(), capsule_.type) != known_.end();
+  const bool is_known = std::ranges::find(known_, capsule_.type) != known_.end();
   if (!is_known) {
     state_ = State::skip;
   } else {

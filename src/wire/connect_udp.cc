@@ -50,7 +50,7 @@ std::optional<Authority> parse_udp_path(std::string_view path) {
   auto host = parse_host(decode_colons(host_text));
   const auto port = parse_port(path.substr(slash + 1));
   if (!host || !port) return std::nullopt;
-  return Authority{*std::move(host), *port};
+  return Authority{.host = *std::move(host), .port = *port};
 }
 
 std::optional<BytesView> parse_udp_datagram(BytesView datagram) {
@@ -76,7 +76,7 @@ std::optional<QuicDatagram> parse_quic_datagram(BytesView frame) {
   Reader reader(frame);
   const auto quarter = reader.varint();
   if (!quarter || *quarter > kVarintMax / 4) return std::nullopt;
-  return QuicDatagram{*quarter * 4, reader.rest()};
+  return QuicDatagram{.stream_id = *quarter * 4, .payload = reader.rest()};
 }
 
 Bytes encode_quic_datagram(const QuicDatagram& datagram) {

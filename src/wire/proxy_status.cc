@@ -79,7 +79,7 @@ bool is_base64_character(char c) {
 
 bool is_token(std::string_view text) {
   return !text.empty() && is_token_first(text.front()) &&
-         std::all_of(text.begin(), text.end(), is_token_character);
+         std::ranges::all_of(text, is_token_character);
 }
 
 // Scanner walks over the text of a structured field (RFC 8941 section 4.2).
@@ -101,7 +101,7 @@ class Scanner {
 
   // take_while removes the longest run of wanted characters.
   std::string_view take_while(bool (*is_wanted)(char)) {
-    const auto end = std::find_if_not(rest_.begin(), rest_.end(), is_wanted);
+    const auto* const end = std::ranges::find_if_not(rest_, is_wanted);
     const auto size = static_cast<std::size_t>(end - rest_.begin());
     const std::string_view taken = rest_.substr(0, size);
     rest_.remove_prefix(size);
@@ -213,7 +213,7 @@ std::string_view to_text(ProxyError error) {
 }
 
 std::optional<ProxyError> parse_proxy_error(std::string_view text) {
-  const auto found = std::find(kErrorTexts.begin(), kErrorTexts.end(), text);
+  const auto* const found = std::ranges::find(kErrorTexts, text);
   if (found == kErrorTexts.end()) return std::nullopt;
   return static_cast<ProxyError>(found - kErrorTexts.begin());
 }

@@ -19,6 +19,7 @@ std::optional<PacketHeader> parse_packet_header(BytesView datagram,
   if (!has_fixed_bit(datagram)) return std::nullopt;
   Reader reader(datagram);
   const auto first = reader.u8();
+  if (!first) return std::nullopt;
   PacketHeader header;
   if (!has_long_header(datagram)) {
     const auto destination = reader.bytes(short_destination_size);

@@ -25,8 +25,8 @@ constexpr std::size_t kAddressSizeMax = 1 + 1 + 255 + 2;
 template <std::size_t Size>
 std::array<std::uint8_t, Size> octets_from(BytesView bytes) {
   std::array<std::uint8_t, Size> octets{};
-  std::transform(bytes.begin(), bytes.end(), octets.begin(),
-                 [](std::byte byte) { return std::to_integer<std::uint8_t>(byte); });
+  std::ranges::transform(bytes, octets.begin(),
+                         [](std::byte byte) { return std::to_integer<std::uint8_t>(byte); });
   return octets;
 }
 
@@ -123,8 +123,9 @@ ParsedOrMore<SocksGreeting> parse_socks_greeting(BytesView input) {
   const auto methods = reader.bytes(*count);
   if (!methods) return std::nullopt;
   const bool has_method =
-      std::find(methods->begin(), methods->end(), std::byte{kNoAuthentication}) != methods->end();
-  return Parsed<SocksGreeting>{{has_method}, input.size() - reader.remaining_size()};
+      std::ranges::find(*methods, std::byte{kNoAuthentication}) != methods->end();
+  return Parsed<SocksGreeting>{.message = {.has_no_authentication = has_method},
+                               .size = input.size() - reader.remaining_size()};
 }
 
 ParsedOrMore<SocksRequest> parse_socks_request(BytesView input) {
@@ -142,12 +143,13 @@ ParsedOrMore<SocksRequest> parse_socks_request(BytesView input) {
   const auto reserved = reader.u8();
   if (!reserved) return std::nullopt;
   if (*reserved != 0) return std::unexpected(SocksError::malformed);
-  auto target = read_authority(reader);
-  if (!target) return std::unexpected(target.error());
-  if (!*target) return std::nullopt;
-  if (is_connect && (*target)->port == 0) return std::unexpected(SocksError::malformed);
-  return Parsed<SocksRequest>{{command, **std::move(target)},
-                              input.size() - reader.remaining_size()};
+  auto result = read_authority(reader);
+  if (!result) return std::unexpected(result.error());
+  std::optional<Authority>& target = *result;
+  if (!target) return std::nullopt;
+  if (is_connect && target->port == 0) return std::unexpected(SocksError::malformed);
+  return Parsed<SocksRequest>{.message = {.command = command, .target = *std::move(target)},
+                              .size = input.size() - reader.remaining_size()};
 }
 
 Bytes encode_socks_choice(const SocksGreeting& greeting) {

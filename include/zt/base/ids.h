@@ -39,11 +39,13 @@ struct Id {
 // make_id_text draws a new id text for `prefix`.
 [[nodiscard]] std::string make_id_text(std::string_view prefix, Random& random);
 
+// NOLINTBEGIN(bugprone-macro-parentheses): a name cannot stand in parentheses.
 #define ZT_DEFINE_ID(Name, prefix)                      \
   struct Name##Tag {                                    \
     static constexpr std::string_view kPrefix = prefix; \
   };                                                    \
   using Name = Id<Name##Tag>
+// NOLINTEND(bugprone-macro-parentheses)
 
 ZT_DEFINE_ID(TenantId, "ten");
 ZT_DEFINE_ID(UserId, "usr");

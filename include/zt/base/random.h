@@ -13,6 +13,8 @@ class Random {
   Random() = default;
   Random(const Random&) = delete;
   Random& operator=(const Random&) = delete;
+  Random(Random&&) = delete;
+  Random& operator=(Random&&) = delete;
   virtual ~Random() = default;
 
   // fill overwrites `bytes` with unpredictable values. It cannot fail: a machine without entropy

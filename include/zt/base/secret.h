@@ -27,6 +27,7 @@ class Secret {
   explicit Secret(const char* value) : Secret(std::string_view(value)) {}
 
   // Secret takes the value out of `value` and wipes it there.
+  // NOLINTNEXTLINE(cppcoreguidelines-rvalue-reference-param-not-moved): moving would leave a copy.
   explicit Secret(std::string&& value) : Secret(std::string_view(value)) {
     wipe(value.data(), value.size());
     value.clear();

@@ -23,6 +23,7 @@
 namespace zt::wire {
 
 // CapsuleType names a capsule; values are of IANA's registry "HTTP Capsule Types", or private.
+// NOLINTNEXTLINE(performance-enum-size): a peer may send any 62-bit number.
 enum class CapsuleType : std::uint64_t {
   datagram = 0,  // RFC 9297 section 3.5.
 };

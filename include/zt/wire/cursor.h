@@ -10,7 +10,7 @@
 //   good, so that a sequence of steps needs one check at its end.
 // Cost: no allocation; all inline.
 
-#include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -108,8 +108,8 @@ class Writer {
     ZT_ASSERT(value <= kVarintMax);
     const std::size_t size = varint_size(value);
     // The two highest bits of the first byte hold the logarithm of the size.
-    const std::uint64_t size_code = size == 1 ? 0 : size == 2 ? 1 : size == 4 ? 2 : 3;
-    number(value | (size_code << (8 * size - 2)), size);
+    const auto size_code = static_cast<std::uint64_t>(std::countr_zero(size));
+    number(value | (size_code << ((8 * size) - 2)), size);
   }
 
   void bytes(BytesView value) {
