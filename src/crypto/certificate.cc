@@ -31,7 +31,7 @@ std::expected<CertificateDigests, CryptoError> digests_of_certificate(BytesView 
   const std::uint8_t* position = octets(der);
   const bssl::UniquePtr<X509> certificate(
       d2i_X509(nullptr, &position, static_cast<long>(der.size())));
-  if (!certificate || position != octets(der) + der.size()) {
+  if (!certificate || position != octets(der.subspan(der.size()))) {
     return std::unexpected(CryptoError::malformed);
   }
   auto digests = digests_of_certificate(*certificate);

@@ -14,12 +14,14 @@ namespace zt::crypto {
 
 // octets lends the bytes of a view to a C function. unsigned char may alias any object.
 [[nodiscard]] inline const std::uint8_t* octets(BytesView view) {
-  return static_cast<const std::uint8_t*>(static_cast<const void*>(view.data()));
+  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): see above.
+  return reinterpret_cast<const std::uint8_t*>(view.data());
 }
 
 // mutable_octets lends them to be written.
 [[nodiscard]] inline std::uint8_t* mutable_octets(std::span<std::byte> view) {
-  return static_cast<std::uint8_t*>(static_cast<void*>(view.data()));
+  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): see above.
+  return reinterpret_cast<std::uint8_t*>(view.data());
 }
 
 // ErrorQueueCleaner leaves BoringSSL's per-thread error queue empty at the end of its scope: what

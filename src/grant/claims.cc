@@ -41,7 +41,11 @@ std::optional<Validity> validity_of(const Json& claims) {
   const auto expires_at = time_member(claims, "exp");
   if (!issued_at || !not_before || !expires_at) return std::nullopt;
   if (*expires_at <= *not_before || *expires_at <= *issued_at) return std::nullopt;
-  return Validity{*issued_at, *not_before, *expires_at};
+  return Validity{
+      .issued_at = *issued_at,
+      .not_before = *not_before,
+      .expires_at = *expires_at,
+  };
 }
 
 void set_validity(Json& claims, const Validity& validity) {

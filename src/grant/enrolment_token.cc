@@ -33,7 +33,12 @@ std::expected<EnrolmentToken, BootstrapError> parse_members(const Json& object) 
   if (!pin || !kind || !is_shared_secret(*secret)) return malformed;
   auto controller = parse_controller_url(*url);
   if (!controller) return std::unexpected(BootstrapError::wrong_url);
-  return EnrolmentToken{std::move(*controller), *pin, Secret(*secret), *kind};
+  return EnrolmentToken{
+      .controller = std::move(*controller),
+      .controller_key = *pin,
+      .secret = Secret(*secret),
+      .kind = *kind,
+  };
 }
 
 }  // namespace

@@ -98,7 +98,11 @@ std::optional<GrantError> read_details(const Json& claims, Grant& grant) {
     const bool is_first = grant.permissions.empty();
     if (!is_first && resource != grant.resource) return GrantError::malformed;
     grant.resource = std::move(resource);
-    grant.permissions.push_back({std::move(*hosts), std::move(*protocols), std::move(*ports)});
+    grant.permissions.push_back({
+        .hosts = std::move(*hosts),
+        .protocols = std::move(*protocols),
+        .ports = std::move(*ports),
+    });
   }
   return std::nullopt;
 }

@@ -49,6 +49,21 @@ std::expected<Digest, JwsError> check_header(std::string_view part, std::string_
   return *kid;
 }
 
+// Opened is a token whose form and header are right and whose signature nobody has looked at.
+struct Opened {
+  Parts parts;
+  Digest kid;
+};
+
+std::expected<Opened, JwsError> open(std::string_view token, const JwsExpectations& expected) {
+  if (token.size() > expected.size_max) return std::unexpected(JwsError::too_large);
+  const std::optional<Parts> parts = split(token);
+  if (!parts) return std::unexpected(JwsError::malformed);
+  const std::expected<Digest, JwsError> kid = check_header(parts->header, expected.type);
+  if (!kid) return std::unexpected(kid.error());
+  return Opened{.parts = *parts, .kid = *kid};
+}
+
 }  // namespace
 
 std::string_view to_text(JwsError error) {
@@ -87,28 +102,25 @@ std::string sign_jws(std::string_view type, std::string_view payload,
 std::expected<std::string, JwsError> verify_jws(std::string_view token,
                                                 const JwsExpectations& expected,
                                                 const KeySet& keys) {
-  const std::expected<Digest, JwsError> kid = key_id_of_jws(token, expected);
-  if (!kid) return std::unexpected(kid.error());
-  const crypto::PublicKey* key = keys.find(*kid);
+  const std::expected<Opened, JwsError> opened = open(token, expected);
+  if (!opened) return std::unexpected(opened.error());
+  const crypto::PublicKey* key = keys.find(opened->kid);
   if (key == nullptr) return std::unexpected(JwsError::unknown_key);
-
-  const std::optional<Parts> parts = split(token);
-  const auto signature = crypto::Signature::parse(parts->signature);
+  const auto signature = crypto::Signature::parse(opened->parts.signature);
   if (!signature) return std::unexpected(JwsError::malformed);
-  if (!key->verify(as_bytes(parts->signing_input), *signature)) {
+  if (!key->verify(as_bytes(opened->parts.signing_input), *signature)) {
     return std::unexpected(JwsError::bad_signature);
   }
-  const auto payload = from_base64url(parts->payload);
+  const auto payload = from_base64url(opened->parts.payload);
   if (!payload) return std::unexpected(JwsError::malformed);
   return std::string(as_text(*payload));
 }
 
 std::expected<Digest, JwsError> key_id_of_jws(std::string_view token,
                                               const JwsExpectations& expected) {
-  if (token.size() > expected.size_max) return std::unexpected(JwsError::too_large);
-  const std::optional<Parts> parts = split(token);
-  if (!parts) return std::unexpected(JwsError::malformed);
-  return check_header(parts->header, expected.type);
+  const std::expected<Opened, JwsError> opened = open(token, expected);
+  if (!opened) return std::unexpected(opened.error());
+  return opened->kid;
 }
 
 }  // namespace zt::grant

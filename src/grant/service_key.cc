@@ -31,7 +31,12 @@ std::expected<ServiceKey, BootstrapError> ServiceKey::parse(const Secret& text) 
   if (!pin || !is_shared_secret(*secret)) return malformed;
   auto controller = parse_controller_url(*url);
   if (!controller) return std::unexpected(BootstrapError::wrong_url);
-  return ServiceKey{std::move(*controller), *pin, std::move(id), Secret(*secret)};
+  return ServiceKey{
+      .controller = std::move(*controller),
+      .controller_key = *pin,
+      .id = std::move(id),
+      .secret = Secret(*secret),
+  };
 }
 
 Secret ServiceKey::format() const {
