@@ -122,7 +122,6 @@ void Engine::give_up_connecting(FlowKey key, const Now& now) {
   Access& access = accesses_.find(*flow.access)->second;
   if (access.grant && !flow.has_asked) {
     flow.has_asked = true;
-    flow.tried.clear();
     access.grant.reset();
     detach(key, flow, now);
     want_grant(key, now);

@@ -123,6 +123,7 @@ void Engine::want_grant(FlowKey key, const Now& now) {
   Flow& flow = flows_.find(key)->second;
   ZT_ASSERT(!flow.access && !flow.peer);
   flow.state = State::wants_grant;
+  flow.tried.clear();  // Another grant may mean it otherwise; tries_count goes on.
   flow.step_deadline = flow.deadline;
   schedule(key, flow);
   if (const auto denial = denials_.find({flow.target, flow.protocol});

@@ -1,0 +1,731 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "zt/client/engine.h"
+
+#include <algorithm>
+#include <catch2/catch_test_macros.hpp>
+
+#include "fixture.h"
+#include "zt/base/engine.h"
+
+namespace zt::client {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::minutes;
+using std::chrono::seconds;
+using wire::ProxyError;
+using Kind = Outcome::Kind;
+
+static_assert(zt::Engine<client::Engine>);
+
+// --- The good way.
+
+TEST_CASE("a flow asks for a grant, connects, opens, is ready, and is reported twice") {
+  Fixture f;
+  const FlowKey flow = f.request();
+  const auto ask = f.take<AskGrant>();
+  REQUIRE(ask);
+  CHECK(ask->target == *Authority::parse("db.internal:5432"));
+  CHECK(ask->protocol == Protocol::tcp);
+  CHECK(f.take_all().empty());
+
+  f.handle(GrantAnswered{ask->request, f.grant_of()});
+  const auto connect = f.take<ConnectTo>();
+  REQUIRE(connect);
+  const GrantedConnector wanted = f.connector_of(1, {});
+  CHECK(connect->connector == wanted.id);
+  CHECK(connect->certificate == wanted.certificate);
+  CHECK(connect->route == wanted.route);
+  CHECK(connect->relay == f.relay(1));
+  CHECK(f.take_all().empty());
+
+  f.handle(ConnectorReady{connect->peer});
+  const auto open = f.take<OpenFlow>();
+  REQUIRE(open);
+  CHECK(open->flow == flow);
+  CHECK(open->peer == connect->peer);
+  CHECK(open->token.matches("token-1"));
+  CHECK(f.take_all().empty());
+
+  auto answer = f.accepted(flow);
+  answer.id = id_of<FlowIdTag>(99);
+  f.handle(answer);
+  CHECK(f.take<FlowReady>()->flow == flow);
+  const auto opened = f.take<Report>();
+  REQUIRE(opened);
+  CHECK(opened->report.flow == id_of<FlowIdTag>(99));  // As the connector calls it.
+  CHECK(opened->report.event == FlowEvent::opened);
+  CHECK(opened->report.reporter == FlowReporter::client);
+  CHECK(opened->report.grant == id_of<GrantIdTag>(1));
+  CHECK(opened->report.decision == id_of<DecisionIdTag>(1));
+  CHECK(opened->report.connector == f.connector(1));
+  CHECK(opened->report.path == "relayed:" + f.relay(1).text);
+
+  f.advance(seconds(2));
+  f.handle(FlowEnded{flow, 3, 4, "finished"});
+  const auto closed = f.take<Report>();
+  CHECK(closed->report.event == FlowEvent::closed);
+  CHECK(closed->report.bytes_up == 3);
+  CHECK(closed->report.bytes_down == 4);
+  CHECK(closed->report.duration == seconds(2));
+  CHECK(f.take_all().empty());
+}
+
+TEST_CASE("flows share a grant and a connection") {
+  Fixture f;
+  f.open();
+  const FlowKey second = f.request("db.internal:8000");
+  CHECK_FALSE(f.take<AskGrant>());
+  CHECK_FALSE(f.take<ConnectTo>());
+  const auto open = f.take<OpenFlow>();
+  REQUIRE(open);
+  CHECK(open->flow == second);
+  CHECK(open->peer == f.last_peer);
+}
+
+TEST_CASE("flows that come together wait for one grant and one connection") {
+  Fixture f;
+  f.request("db.internal:5432");
+  f.request("db.internal:5432");
+  f.request("db.internal:8000");
+  const auto ask = f.take<AskGrant>();
+  CHECK(f.take_all().empty());
+  f.handle(GrantAnswered{ask->request, f.grant_of()});
+  const auto connect = f.take<ConnectTo>();
+  CHECK(f.take_all().empty());
+  f.handle(ConnectorReady{connect->peer});
+  CHECK(f.take_all().size() == 3);
+}
+
+TEST_CASE("TCP and UDP have grants of their own") {
+  Fixture f;
+  f.open();
+  f.request("db.internal:53", Protocol::udp);
+  CHECK(f.take<AskGrant>()->protocol == Protocol::udp);
+}
+
+TEST_CASE("a grant for other ports than a waiting flow's is asked for anew, for that port") {
+  Fixture f;
+  f.request("db.internal:5432");
+  f.request("db.internal:8000");
+  auto grant = f.grant_of();
+  grant.ports = {{5432, 5432}};
+  f.answer(std::move(grant));
+  const auto ask = f.take<AskGrant>();
+  REQUIRE(ask);
+  CHECK(ask->target.port == 8000);
+  CHECK(f.take<ConnectTo>());
+}
+
+TEST_CASE("an IPv4-mapped address is asked for as IPv4") {
+  Fixture f;
+  f.handle(ViewReceived{f.snapshot({f.resource_of("10.0.0.0/8", "Net")})});
+  f.request("[::ffff:10.1.2.3]:5432");
+  CHECK(f.take<AskGrant>()->target.to_text() == "10.1.2.3:5432");
+}
+
+// --- The local no.
+
+TEST_CASE("what is no resource is refused at once, and nothing about it leaves the machine") {
+  Fixture f;
+  for (const auto* target : {"www.example.com:443", "10.0.0.1:5432", "xdb.internal:5432"}) {
+    INFO(target);
+    const FlowKey flow = f.request(target);
+    const auto refused = f.take<FlowRefused>();
+    REQUIRE(refused);
+    CHECK(refused->flow == flow);
+    CHECK(refused->outcome.kind == Kind::no_resource);
+    CHECK(f.take_all().empty());
+  }
+}
+
+TEST_CASE("the view says no by itself, with the reason") {
+  Fixture f;
+  f.request("db.internal:22");
+  const auto refused = f.take<FlowRefused>();
+  CHECK(refused->outcome.kind == Kind::denied);
+  CHECK(refused->outcome.text == "denied: resource \"Database\" does not offer tcp port 22 to you");
+  auto entry = f.resource_of("db.internal", "Database");
+  entry.is_enabled = false;
+  f.handle(ViewReceived{f.snapshot({entry})});
+  f.request();
+  CHECK(f.take<FlowRefused>()->outcome.text == "denied: resource \"Database\" is disabled");
+  CHECK(f.take_all().empty());
+}
+
+TEST_CASE("before the first view every flow is refused as not signed in") {
+  Fixture f;
+  Engine fresh({}, f.self, f.random);
+  fresh.handle(FlowRequested{FlowKey(1), *Authority::parse("db.internal:5432"), Protocol::tcp},
+               f.now);
+  CHECK(std::get<FlowRefused>(*fresh.poll_output()).outcome.kind == Kind::not_signed_in);
+}
+
+TEST_CASE("an alias is a resource") {
+  Fixture f;
+  f.request("db.alias:5432");
+  CHECK(f.take<AskGrant>()->target.to_text() == "db.alias:5432");
+}
+
+TEST_CASE("a delta of the view for another revision asks for a snapshot") {
+  Fixture f;
+  grant::NodeConfig delta = f.snapshot({});
+  delta.kind = grant::NodeConfig::Kind::delta;
+  delta.base = 50;
+  delta.revision = 51;
+  f.handle(ViewReceived{delta});
+  CHECK(f.take<SnapshotNeeded>()->held_revision == 1);
+}
+
+// --- The controller's no.
+
+TEST_CASE("a denial names rule and decision, and is remembered for two seconds") {
+  Fixture f;
+  f.request();
+  const auto ask = f.take<AskGrant>();
+  const GrantDenied denied{.status = 403,
+                           .detail = "denied: rule rul_1 denies everyone",
+                           .rule = "rul_1",
+                           .decision = id_of<DecisionIdTag>(5)};
+  f.handle(GrantAnswered{ask->request, denied});
+  const Outcome outcome{.kind = Kind::denied,
+                        .text = denied.detail,
+                        .rule = "rul_1",
+                        .decision = id_of<DecisionIdTag>(5)};
+  CHECK(f.take<FlowRefused>()->outcome == outcome);
+  CHECK_FALSE(f.take<Report>());  // The controller has written it down itself.
+
+  f.advance(seconds(2) - Duration(1));
+  f.request();
+  CHECK(f.take<FlowRefused>()->outcome == outcome);
+  CHECK_FALSE(f.take<AskGrant>());
+  f.advance(Duration(1));
+  f.request();
+  CHECK(f.take<AskGrant>());
+}
+
+TEST_CASE("a denial holds for its port only, and a new view forgets it") {
+  Fixture f;
+  f.request("db.internal:5432");
+  f.request("db.internal:8000");
+  f.handle(GrantAnswered{f.take<AskGrant>()->request, GrantDenied{403, "denied: no rule", "", {}}});
+  CHECK(f.take<FlowRefused>());
+  CHECK_FALSE(f.take<FlowRefused>());
+  CHECK(f.take<AskGrant>()->target.port == 8000);
+  f.handle(ViewReceived{f.snapshot({f.resource_of("db.internal", "Database")})});
+  f.request("db.internal:5432");
+  CHECK_FALSE(f.take<FlowRefused>());
+}
+
+TEST_CASE("a controller without an answer is unreachable, with its reason") {
+  Fixture f;
+  f.request();
+  f.handle(GrantAnswered{f.take<AskGrant>()->request,
+                         GrantUnavailable{"no connector of network \"home\" is online"}});
+  const auto refused = f.take<FlowRefused>();
+  CHECK(refused->outcome.kind == Kind::unreachable);
+  CHECK(refused->outcome.text == "no connector of network \"home\" is online");
+}
+
+TEST_CASE("a controller that does not answer is given ten seconds") {
+  Fixture f;
+  f.request();
+  const auto ask = f.take<AskGrant>();
+  f.advance(seconds(10) - Duration(1));
+  CHECK(f.take_all().empty());
+  f.advance(Duration(1));
+  CHECK(f.take<FlowRefused>()->outcome.text == "the controller did not answer in time");
+  f.handle(GrantAnswered{ask->request, f.grant_of()});  // Too late.
+  CHECK(f.take_all().empty());
+}
+
+TEST_CASE("while the controller is away requests wait, and then are refused at once") {
+  Fixture f;
+  f.handle(ControllerDown{"connection refused"});
+  f.request();
+  CHECK(f.take_all().empty());
+  SECTION("it comes back in time") {
+    f.advance(seconds(5));
+    f.handle(ControllerUp{});
+    CHECK(f.take<AskGrant>());
+  }
+  SECTION("it does not") {
+    f.advance(seconds(10));
+    const auto refused = f.take<FlowRefused>();
+    CHECK(refused->outcome.kind == Kind::unreachable);
+    CHECK(refused->outcome.text == "the controller cannot be reached: connection refused");
+    f.request();
+    CHECK(f.take<FlowRefused>());
+  }
+}
+
+TEST_CASE("a held grant works while the controller is away") {
+  Fixture f;
+  f.open();
+  f.handle(ControllerDown{"connection refused"});
+  f.advance(minutes(2));
+  f.request();
+  CHECK(f.take<OpenFlow>());
+}
+
+// --- The connector's answers.
+
+TEST_CASE("the application hears what the connector said") {
+  struct Row {
+    int status;
+    ProxyError error;
+    Kind kind;
+  };
+  const Row rows[] = {
+      {403, ProxyError::destination_ip_prohibited, Kind::denied},
+      {502, ProxyError::dns_error, Kind::dns_failed},
+      {504, ProxyError::dns_timeout, Kind::dns_failed},
+      {502, ProxyError::connection_refused, Kind::refused},
+      {504, ProxyError::connection_timeout, Kind::timed_out},
+      {502, ProxyError::destination_ip_unroutable, Kind::unreachable},
+      {502, ProxyError::destination_unavailable, Kind::unreachable},
+      {503, ProxyError::connection_limit_reached, Kind::limit},
+      {400, ProxyError::http_request_error, Kind::unreachable},
+  };
+  for (const Row& row : rows) {
+    INFO(to_text(row.error));
+    Fixture f;
+    f.open();
+    const FlowKey flow = f.request();
+    f.take_all();
+    f.handle(f.refused(flow, row.status, row.error, "it said so"));
+    const auto refused = f.take<FlowRefused>();
+    REQUIRE(refused);
+    CHECK(refused->outcome.kind == row.kind);
+    CHECK(refused->outcome.text == "it said so");
+    CHECK(refused->outcome.decision == id_of<DecisionIdTag>(1));
+    CHECK(f.take<Report>()->report.reason == "it said so");
+  }
+}
+
+TEST_CASE("a connector's text is made fit to be shown") {
+  Fixture f({.details_size_max = 10});
+  f.open();
+  const FlowKey flow = f.request();
+  f.take_all();
+  f.handle(f.refused(flow, 502, ProxyError::connection_refused, "\x1b[31mred\nabcdefgh"));
+  CHECK(f.take<FlowRefused>()->outcome.text == "?[31mred?a");
+}
+
+TEST_CASE("a held grant that the connector refuses is fetched anew, once") {
+  Fixture f;
+  f.open();
+  const FlowKey flow = f.request();
+  f.take_all();
+  const auto no = f.refused(flow, 403, ProxyError::http_request_denied, "the grant was revoked");
+  f.handle(no);
+  CHECK_FALSE(f.take<FlowRefused>());
+  f.answer(f.grant_of(2));
+  CHECK(f.take<OpenFlow>()->token.matches("token-2"));
+  f.handle(no);
+  const auto refused = f.take<FlowRefused>();
+  REQUIRE(refused);
+  CHECK(refused->outcome.kind == Kind::denied);
+  CHECK(refused->outcome.text == "the grant was revoked");
+  CHECK_FALSE(f.take<AskGrant>());
+}
+
+TEST_CASE("a fresh grant that the connector refuses is not fetched again") {
+  Fixture f;
+  const FlowKey flow = f.request();
+  f.answer(f.grant_of());
+  f.handle(ConnectorReady{f.take<ConnectTo>()->peer});
+  f.take_all();
+  f.handle(f.refused(flow, 403, ProxyError::http_request_denied, "no"));
+  CHECK(f.take<FlowRefused>());
+}
+
+TEST_CASE("a connector that does not answer is given twenty seconds") {
+  Fixture f;
+  f.open();
+  f.request();
+  f.take_all();
+  f.advance(seconds(20) - Duration(1));
+  CHECK_FALSE(f.take<FlowRefused>());
+  f.advance(Duration(1));
+  CHECK(f.take<FlowRefused>()->outcome.kind == Kind::timed_out);
+}
+
+TEST_CASE("late and foreign answers change nothing") {
+  Fixture f;
+  const FlowKey flow = f.open();
+  f.handle(f.refused(flow, 403, ProxyError::http_request_denied, "no"));
+  f.handle(f.accepted(FlowKey(999)));
+  f.handle(ConnectorReady{f.last_peer});
+  f.handle(ConnectorReady{PeerKey(999)});
+  f.handle(ConnectorLost{PeerKey(999), ""});
+  f.handle(GrantAnswered{RequestKey(999), f.grant_of()});
+  f.handle(FlowEnded{FlowKey(999), 1, 1, ""});
+  CHECK(f.take_all().empty());
+}
+
+// --- Fail-over.
+
+TEST_CASE("connectors are tried in order, and a failed one is tried last from then on") {
+  Fixture f;
+  const auto connectors = [&] {
+    return std::vector{f.connector_of(1, {f.relay(1)}), f.connector_of(2, {f.relay(1)})};
+  };
+  f.request();
+  f.answer(f.grant_of(1, connectors()));
+  const auto first = f.take<ConnectTo>();
+  CHECK(first->connector == f.connector(1));
+  SECTION("it says so") {
+    f.handle(ConnectorLost{first->peer, "handshake_failed"});
+  }
+  SECTION("it does not answer") {
+    f.advance(seconds(4) - Duration(1));
+    CHECK(f.take_all().empty());
+    f.advance(Duration(1));
+    CHECK(f.take<CloseConnector>()->peer == first->peer);
+  }
+  const auto second = f.take<ConnectTo>();
+  REQUIRE(second);
+  CHECK(second->connector == f.connector(2));
+  f.handle(ConnectorReady{second->peer});
+  CHECK(f.take<OpenFlow>()->peer == second->peer);
+  f.request();
+  CHECK(f.take<OpenFlow>()->peer == second->peer);
+  f.advance(seconds(10));
+  f.request();
+  CHECK(f.take<ConnectTo>()->connector == f.connector(1));
+}
+
+TEST_CASE("each connector's first relay comes before any second relay") {
+  Fixture f;
+  f.handle(RelayAvailable{f.relay(2), "relay-2"});
+  f.request();
+  f.answer(f.grant_of(1, {f.connector_of(1, {f.relay(9), f.relay(1), f.relay(2)}),
+                          f.connector_of(2, {f.relay(2)})}));
+  std::vector<std::pair<ConnectorId, RelayId>> tried;
+  while (const auto connect = f.take<ConnectTo>()) {
+    tried.emplace_back(connect->connector, connect->relay);
+    f.handle(ConnectorLost{connect->peer, "no"});
+  }
+  CHECK(tried == std::vector{std::pair(f.connector(1), f.relay(1)),
+                             std::pair(f.connector(2), f.relay(2)),
+                             std::pair(f.connector(1), f.relay(2))});
+  const auto refused = f.take<FlowRefused>();
+  CHECK(refused->outcome.kind == Kind::unreachable);
+  CHECK(refused->outcome.text ==
+        "no connector of \"Database\" can be reached: connector \"con-1\": no");
+}
+
+TEST_CASE("a connector without room passes the flow on to the next one") {
+  Fixture f;
+  const FlowKey flow = f.request();
+  f.answer(f.grant_of(1, {f.connector_of(1, {f.relay(1)}), f.connector_of(2, {f.relay(1)})}));
+  f.handle(ConnectorReady{f.take<ConnectTo>()->peer});
+  f.take<OpenFlow>();
+  f.handle(f.refused(flow, 503, ProxyError::connection_limit_reached, "full"));
+  const auto second = f.take<ConnectTo>();
+  REQUIRE(second);
+  CHECK(second->connector == f.connector(2));
+  CHECK(f.take_all().empty());
+}
+
+TEST_CASE("tries are limited") {
+  Fixture f({.connectors_tried_max = 2});
+  f.request();
+  f.answer(f.grant_of(1, {f.connector_of(1, {f.relay(1)}), f.connector_of(2, {f.relay(1)}),
+                          f.connector_of(3, {f.relay(1)})}));
+  f.handle(ConnectorLost{f.take<ConnectTo>()->peer, "no"});
+  f.handle(ConnectorLost{f.take<ConnectTo>()->peer, "no"});
+  CHECK_FALSE(f.take<ConnectTo>());
+  CHECK(f.take<FlowRefused>());
+}
+
+TEST_CASE("a list of connectors that is out of date is fetched anew") {
+  Fixture f;
+  const FlowKey flow = f.open();
+  f.handle(FlowEnded{flow, 0, 0, "finished"});
+  f.handle(ConnectorLost{f.last_peer, "idle"});
+  f.take_all();
+  f.request();
+  f.handle(ConnectorLost{f.take<ConnectTo>()->peer, "no"});
+  CHECK_FALSE(f.take<FlowRefused>());
+  f.answer(f.grant_of(2, {f.connector_of(2, {f.relay(1)})}));
+  CHECK(f.take<ConnectTo>()->connector == f.connector(2));
+}
+
+TEST_CASE("no connector online, and no relay in common, are said as such") {
+  Fixture f;
+  SECTION("none is online") {
+    f.request();
+    f.answer(f.grant_of(1, {}));
+    CHECK(f.take<FlowRefused>()->outcome.text == "no connector of \"Database\" is online");
+  }
+  SECTION("no relay in common") {
+    f.request();
+    f.answer(f.grant_of(1, {f.connector_of(1, {f.relay(2)})}));
+    CHECK(f.take_all().empty());
+    f.advance(seconds(4));
+    CHECK(f.take<FlowRefused>()->outcome.text ==
+          "no relay in common with the connectors of \"Database\"");
+  }
+  SECTION("a relay in common comes in time") {
+    f.request();
+    f.answer(f.grant_of(1, {f.connector_of(1, {f.relay(2)})}));
+    f.advance(seconds(3));
+    f.handle(RelayAvailable{f.relay(2), "relay-2"});
+    CHECK(f.take<ConnectTo>()->relay == f.relay(2));
+  }
+  SECTION("no relay at all") {
+    f.handle(RelayLost{f.relay(1)});
+    f.request();
+    f.answer(f.grant_of());
+    f.advance(seconds(4));
+    CHECK(f.take<FlowRefused>()->outcome.text == "no relay can be reached");
+  }
+}
+
+TEST_CASE("a connection that is lost cuts its open flows and takes the others elsewhere") {
+  Fixture f;
+  const FlowKey open = f.open();
+  const FlowKey asking = f.request();
+  f.take_all();
+  f.handle(ConnectorLost{f.last_peer, "idle"});
+  const auto cut = f.take<Cut>();
+  REQUIRE(cut);
+  CHECK(cut->flow == open);
+  CHECK(cut->reason == "connector \"con-1\": idle");
+  CHECK(f.take<AbandonFlow>()->flow == asking);
+  const auto connect = f.take<ConnectTo>();
+  REQUIRE(connect);
+  f.handle(ConnectorReady{connect->peer});
+  CHECK(f.take<OpenFlow>()->flow == asking);
+  f.handle(FlowEnded{open, 7, 8, "cut"});
+  const auto report = f.take<Report>();
+  CHECK(report->report.reason == "connector \"con-1\": idle");
+  CHECK(report->report.connector == f.connector(1));
+  CHECK(report->report.bytes_up == 7);
+}
+
+TEST_CASE("a lost relay reroutes its connections through another one in common") {
+  Fixture f;
+  f.request();
+  f.answer(f.grant_of(1, {f.connector_of(1, {f.relay(1), f.relay(2)})}));
+  const auto connect = f.take<ConnectTo>();
+  SECTION("at once") {
+    f.handle(RelayAvailable{f.relay(2), "relay-2"});
+    f.handle(ConnectorReady{connect->peer});
+    f.take_all();
+    f.handle(RelayLost{f.relay(1)});
+  }
+  SECTION("when it comes") {
+    f.handle(ConnectorReady{connect->peer});
+    f.take_all();
+    f.handle(RelayLost{f.relay(1)});
+    CHECK(f.take_all().empty());
+    f.handle(RelayAvailable{f.relay(2), "relay-2"});
+  }
+  const auto reroute = f.take<Reroute>();
+  REQUIRE(reroute);
+  CHECK(reroute->peer == connect->peer);
+  CHECK(reroute->relay == f.relay(2));
+  CHECK(f.take_all().empty());
+}
+
+TEST_CASE("a lost relay fails what still connects through it") {
+  Fixture f;
+  f.handle(RelayAvailable{f.relay(2), "relay-2"});
+  f.request();
+  f.answer(f.grant_of(1, {f.connector_of(1, {f.relay(1), f.relay(2)})}));
+  f.take<ConnectTo>();
+  f.handle(RelayLost{f.relay(1)});
+  CHECK(f.take<CloseConnector>());
+  CHECK(f.take<ConnectTo>()->relay == f.relay(2));
+}
+
+TEST_CASE("an unused connection is closed after a minute") {
+  Fixture f;
+  const FlowKey flow = f.open();
+  f.advance(minutes(2));
+  CHECK_FALSE(f.take<CloseConnector>());
+  f.handle(FlowEnded{flow, 0, 0, "finished"});
+  f.advance(seconds(60) - Duration(1));
+  CHECK_FALSE(f.take<CloseConnector>());
+  f.advance(Duration(1));
+  CHECK(f.take<CloseConnector>()->peer == f.last_peer);
+}
+
+// --- Grants live and die.
+
+TEST_CASE("a grant is renewed at two thirds of its life while a flow lives by it") {
+  Fixture f;
+  const FlowKey flow = f.open();
+  f.advance(seconds(300 * 617 / 1000 - 1));
+  CHECK_FALSE(f.take<AskGrant>());
+  f.advance(seconds(300 * 100 / 1000 + 2));
+  f.answer(f.grant_of(2));
+  const auto present = f.take<PresentGrant>();
+  REQUIRE(present);
+  CHECK(present->peer == f.last_peer);
+  CHECK(present->token.matches("token-2"));
+  CHECK(f.take_all().empty());  // The live flow is not touched.
+  f.request();
+  CHECK(f.take<OpenFlow>()->token.matches("token-2"));
+  f.handle(FlowEnded{flow, 0, 0, "finished"});
+}
+
+TEST_CASE("a grant that nobody lives by is not renewed and dies in time") {
+  Fixture f;
+  const FlowKey flow = f.open();
+  f.handle(FlowEnded{flow, 0, 0, "finished"});
+  f.take_all();
+  f.advance(minutes(5) - seconds(3));
+  CHECK(f.engine.status(f.now).grants.size() == 1);
+  f.advance(seconds(3));
+  CHECK(f.engine.status(f.now).grants.empty());
+  CHECK_FALSE(f.take<AskGrant>());
+  f.request();
+  CHECK(f.take<AskGrant>());
+}
+
+TEST_CASE("a grant in its last two seconds is not used for new flows") {
+  Fixture f;
+  const FlowKey flow = f.open();
+  f.handle(FlowEnded{flow, 0, 0, "finished"});
+  f.take_all();
+  f.advance(minutes(5) - seconds(2) - Duration(1));
+  f.handle(FlowRequested{FlowKey(500), *Authority::parse("db.internal:5432"), Protocol::tcp});
+  CHECK_FALSE(f.take<FlowRefused>());
+  f.advance(Duration(1));
+  f.handle(FlowEnded{FlowKey(500), 0, 0, ""});
+  f.take_all();
+  f.request("db.internal:8000");
+  CHECK_FALSE(f.take<OpenFlow>());
+}
+
+TEST_CASE("a renewal without an answer is tried again, one that is denied is not") {
+  Fixture f;
+  f.open();
+  f.advance(seconds(220));
+  const auto ask = f.take<AskGrant>();
+  REQUIRE(ask);
+  SECTION("no answer") {
+    f.handle(GrantAnswered{ask->request, GrantUnavailable{"503"}});
+    f.advance(seconds(2) - Duration(1));
+    CHECK_FALSE(f.take<AskGrant>());
+    f.advance(Duration(1));
+    CHECK(f.take<AskGrant>());
+  }
+  SECTION("denied") {
+    f.handle(GrantAnswered{ask->request, GrantDenied{403, "denied: no rule", "", {}}});
+    f.advance(seconds(60));
+    CHECK_FALSE(f.take<AskGrant>());
+    CHECK_FALSE(f.take<Cut>());  // That is the connector's business.
+  }
+}
+
+TEST_CASE("a revoked grant is not used for new flows") {
+  Fixture f;
+  f.open();
+  f.handle(GrantsRevoked{{id_of<GrantIdTag>(1)}});
+  CHECK_FALSE(f.take<Cut>());
+  f.request();
+  CHECK(f.take<AskGrant>());
+}
+
+TEST_CASE("a wall clock that jumps changes nothing") {
+  Fixture f;
+  f.open();
+  f.now.unix_time += std::chrono::hours(100);
+  f.engine.handle_timeout(f.now);
+  f.request();
+  CHECK(f.take<OpenFlow>());
+  f.now.unix_time -= std::chrono::hours(200);
+  f.request();
+  CHECK(f.take<OpenFlow>());
+}
+
+// --- Ends and limits.
+
+TEST_CASE("an application that gives up leaves nothing behind, at each step") {
+  Fixture f;
+  const auto give_up = [&](FlowKey flow) {
+    f.handle(FlowEnded{flow, 0, 0, "given up"});
+    CHECK(f.engine.status(f.now).flows_waiting == 0);
+  };
+  give_up(f.request());
+  const FlowKey second = f.request();
+  f.answer(f.grant_of());
+  give_up(second);
+  const FlowKey third = f.request();
+  f.handle(ConnectorReady{f.take<ConnectTo>()->peer});
+  CHECK_FALSE(f.take<FlowReady>());
+  give_up(third);
+  f.handle(f.accepted(third));
+  CHECK_FALSE(f.take<FlowReady>());
+}
+
+TEST_CASE("limits refuse the first flow above them") {
+  SECTION("flows") {
+    Fixture f({.flows_max = 1});
+    f.open();
+    f.request();
+    CHECK(f.take<FlowRefused>()->outcome.kind == Kind::limit);
+  }
+  SECTION("flows that wait") {
+    Fixture f({.flows_waiting_max = 1});
+    f.open();
+    f.request();
+    CHECK_FALSE(f.take<FlowRefused>());
+    f.request();
+    CHECK(f.take<FlowRefused>()->outcome.kind == Kind::limit);
+  }
+  SECTION("grants: idle ones make room, others do not") {
+    Fixture f({.grants_max = 1});
+    const FlowKey flow = f.open();
+    f.request("db.alias:5432");
+    CHECK(f.take<FlowRefused>()->outcome.kind == Kind::limit);
+    f.handle(FlowEnded{flow, 0, 0, "finished"});
+    f.request("db.alias:5432");
+    CHECK(f.take<AskGrant>());
+  }
+  SECTION("connectors: idle ones make room, others do not") {
+    Fixture f({.connectors_max = 1});
+    const FlowKey flow = f.open();
+    f.request("db.alias:5432");
+    f.answer(f.grant_of(2, {f.connector_of(2, {f.relay(1)})}));
+    CHECK(f.take<FlowRefused>()->outcome.kind == Kind::limit);
+    f.handle(FlowEnded{flow, 0, 0, "finished"});
+    f.request("db.alias:5432");
+    CHECK(f.take<CloseConnector>()->peer == f.last_peer);
+    CHECK(f.take<ConnectTo>());
+  }
+}
+
+TEST_CASE("the status shows what people ask for") {
+  Fixture f;
+  f.open();
+  f.advance(seconds(10));
+  const Status status = f.engine.status(f.now);
+  CHECK(status.is_controller_up);
+  CHECK(status.view_revision == 1);
+  REQUIRE(status.resources.size() == 1);
+  CHECK(status.resources[0].name == "Database");
+  CHECK(status.resources[0].flow_count == 1);
+  CHECK(status.resources[0].last_decision == "granted");
+  REQUIRE(status.grants.size() == 1);
+  CHECK(status.grants[0].host == "db.internal");
+  CHECK(status.grants[0].left == minutes(5) - seconds(10));
+  CHECK(status.grants[0].flow_count == 1);
+  REQUIRE(status.connectors.size() == 1);
+  CHECK(status.connectors[0] == ConnectorStatus{.id = f.connector(1),
+                                                .name = "con-1",
+                                                .relay = f.relay(1),
+                                                .is_ready = true,
+                                                .flow_count = 1});
+  CHECK(status.relays == std::vector{RelayStatus{f.relay(1), "relay-1"}});
+  CHECK(status.flows_open == 1);
+  CHECK(status.flows_opened == 1);
+}
+
+}  // namespace
+}  // namespace zt::client
