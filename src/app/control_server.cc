@@ -60,6 +60,9 @@ std::expected<std::unique_ptr<ControlServer>, io::SocketError> ControlServer::op
   return server;
 }
 
+ControlServer::ControlServer(ClientShell& shell, Handlers handlers)
+    : shell_(shell), handlers_(std::move(handlers)) {}
+
 ControlServer::~ControlServer() {
   for (const auto& [number, connection] : connections_) {
     if (connection->flow) shell_.close(*connection->flow);

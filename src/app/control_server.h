@@ -50,8 +50,7 @@ class ControlServer {
 
   struct Connection;
 
-  ControlServer(ClientShell& shell, Handlers handlers)
-      : shell_(shell), handlers_(std::move(handlers)) {}
+  ControlServer(ClientShell& shell, Handlers handlers);
   void accept(io::Descriptor socket);
   void receive(std::uint64_t number);
   void serve(std::uint64_t number, Connection& connection, std::string_view line);

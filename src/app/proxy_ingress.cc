@@ -51,6 +51,8 @@ std::expected<std::unique_ptr<HttpProxy>, io::SocketError> HttpProxy::open(
   return proxy;
 }
 
+HttpProxy::HttpProxy(ClientShell& shell) : shell_(shell) {}
+
 HttpProxy::~HttpProxy() {
   for (const auto& [number, connection] : connections_) {
     if (connection->flow) shell_.close(*connection->flow);

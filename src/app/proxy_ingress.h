@@ -38,7 +38,7 @@ class HttpProxy {
 
   struct Connection;
 
-  explicit HttpProxy(ClientShell& shell) : shell_(shell) {}
+  explicit HttpProxy(ClientShell& shell);
   void accept(io::Descriptor socket);
   void receive(std::uint64_t number);
   void answer(std::uint64_t number, const std::optional<client::Outcome>& refusal);

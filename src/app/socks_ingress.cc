@@ -121,6 +121,8 @@ std::expected<std::unique_ptr<SocksServer>, io::SocketError> SocksServer::open(
   return server;
 }
 
+SocksServer::SocksServer(ClientShell& shell) : shell_(shell) {}
+
 SocksServer::~SocksServer() {
   for (const auto& [number, connection] : connections_) {
     if (connection->flow) shell_.close(*connection->flow);

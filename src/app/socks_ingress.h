@@ -76,7 +76,7 @@ class SocksServer {
 
   struct Connection;
 
-  explicit SocksServer(ClientShell& shell) : shell_(shell) {}
+  explicit SocksServer(ClientShell& shell);
   void accept(io::Descriptor socket);
   void receive(std::uint64_t number);
   void proceed(std::uint64_t number);
