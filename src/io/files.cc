@@ -112,6 +112,8 @@ class Temporary {
     return Temporary(std::move(path), std::move(file));
   }
 
+  Temporary(const Temporary&) = delete;
+  Temporary& operator=(const Temporary&) = delete;
   Temporary(Temporary&& other) noexcept
       : path_(std::exchange(other.path_, {})), file_(std::move(other.file_)) {}
   Temporary& operator=(Temporary&&) = delete;

@@ -61,6 +61,8 @@ class Wait {
       : state_(state), direction_(direction) {
     ++state_->holders;
   }
+  Wait(const Wait&) = delete;
+  Wait& operator=(const Wait&) = delete;
   Wait(Wait&& other) noexcept
       : state_(std::exchange(other.state_, nullptr)), direction_(other.direction_) {}
   Wait& operator=(Wait&&) = delete;
@@ -105,7 +107,8 @@ class Loop::Impl {
 
   // watch_timer listens to the kernel's timer. Apart from the constructor: Watch looks into `loop`.
   void watch_timer(Loop& loop) {
-    timer_watch_.emplace(loop, timer_descriptor_.number(), [this] { note_wake(); }, [] {});
+    timer_watch_ =
+        std::make_unique<Watch>(loop, timer_descriptor_.number(), [this] { note_wake(); }, [] {});
     timer_watch_->want_readable();
   }
 
@@ -138,7 +141,7 @@ class Loop::Impl {
   }
 
   Descriptor timer_descriptor_{::timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK)};
-  std::optional<Watch> timer_watch_;
+  std::unique_ptr<Watch> timer_watch_;
   std::optional<Instant> wake_;  // What the kernel's timer is set to.
 };
 
@@ -151,6 +154,7 @@ Loop::~Loop() {
   ZT_ASSERT(deferred_first_ == nullptr);
 }
 
+// NOLINTNEXTLINE(readability-convert-member-functions-to-static): callers ask their loop.
 Now Loop::now() const {
   return read_clocks();
 }
@@ -305,7 +309,8 @@ Watch::Watch(Loop& loop, int descriptor, Callback readable, Callback writable, C
 }
 
 Watch::~Watch() {
-  state_->is_abandoned = true;
+  // The state lives: this Watch is one of its holders.
+  state_->is_abandoned = true;  // NOLINT(clang-analyzer-cplusplus.NewDelete)
   if (state_->descriptor.is_open()) (void)state_->descriptor.release();
   drop_holder(state_);
 }
@@ -350,6 +355,8 @@ void drop_holder(Signals::State* state) {
 class SignalWait {
  public:
   explicit SignalWait(Signals::State* state) : state_(state) { ++state_->holders; }
+  SignalWait(const SignalWait&) = delete;
+  SignalWait& operator=(const SignalWait&) = delete;
   SignalWait(SignalWait&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
   SignalWait& operator=(SignalWait&&) = delete;
   ~SignalWait() {

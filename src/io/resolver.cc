@@ -132,7 +132,7 @@ class Resolver::Impl {
 
  private:
   struct Socket {
-    std::optional<Watch> watch;
+    std::unique_ptr<Watch> watch;
     bool is_reading = false;
     bool is_writing = false;
   };
@@ -237,7 +237,7 @@ void Resolver::Impl::note_socket(int number, bool is_reading, bool is_writing) {
   }
   Socket& socket = sockets_[number];
   if (!socket.watch) {
-    socket.watch.emplace(
+    socket.watch = std::make_unique<Watch>(
         loop_, number, [this, number] { process(number, ARES_SOCKET_BAD); },
         [this, number] { process(ARES_SOCKET_BAD, number); });
   }

@@ -218,9 +218,9 @@ std::vector<SocketAddress> sort_for_dialing(std::span<const SocketAddress> addre
   std::vector<SocketAddress> sorted(addresses.begin(), addresses.end());
   if (sorted.empty()) return sorted;
   const bool is_first_v4 = sorted.front().ip.is_v4();
-  const auto other = std::stable_partition(sorted.begin(), sorted.end(), [&](const auto& address) {
-    return address.ip.is_v4() == is_first_v4;
-  });
+  const auto other = std::ranges::stable_partition(sorted, [&](const auto& address) {
+                       return address.ip.is_v4() == is_first_v4;
+                     }).begin();
   std::vector<SocketAddress> result;
   auto a = sorted.begin();
   auto b = other;

@@ -142,7 +142,9 @@ void add_ecn(ControlWriter& controls, bool is_v4, std::uint8_t ecn) {
 
 struct UdpBuffers::Memory {
   // Not initialised: 1 MiB that the kernel writes before anybody reads it.
+  // NOLINTNEXTLINE(modernize-avoid-c-arrays)
   std::unique_ptr<std::byte[]> bytes =
+      // NOLINTNEXTLINE(modernize-avoid-c-arrays)
       std::make_unique_for_overwrite<std::byte[]>(kTrainCount * kTrainSizeMax);
   std::array<mmsghdr, kTrainCount> messages{};
   std::array<iovec, kTrainCount> vectors{};
@@ -342,7 +344,7 @@ UdpSocket::Impl::Outcome UdpSocket::Impl::send_train(const Datagrams& train) {
     message.msg_namelen = remote.size;
   }
   const bool is_segmented = train.bytes.size() > train.segment_size;
-  Control control;
+  Control control{};
   ControlWriter controls(message, control);
   if (is_segmented) {
     controls.add(SOL_UDP, UDP_SEGMENT, static_cast<std::uint16_t>(train.segment_size));
@@ -372,7 +374,7 @@ UdpSocket::Impl::Outcome UdpSocket::Impl::send_train(const Datagrams& train) {
 // Sends the datagrams of a train, at most kSegmentsMax, each on its own.
 UdpSocket::SendResult UdpSocket::Impl::send_singly(const Datagrams& train) {
   NativeAddress remote(train.remote);
-  Control control;
+  Control control{};
   msghdr common{};
   if (!is_connected_) {
     common.msg_name = &remote.generic;
