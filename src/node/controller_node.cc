@@ -5,6 +5,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "zt/base/assert.h"
+
 namespace zt::node {
 
 namespace {
@@ -54,20 +56,39 @@ void ControllerNode::take_events(const Now& now) {
   while (const auto event = endpoint_.poll_event()) {
     (void)server_.handle(*event, now.instant);  // What is not an exchange's is nobody's.
   }
-  const auto drain_engine = [&] {
-    while (auto output = engine_.poll_output()) {
-      std::visit(Overloaded{
-                     [&](controller::LogEvent& event) { note(event); },
-                     [&](auto& command) { server_.carry_out(std::move(command), now.instant); },
-                 },
-                 *output);
-    }
-  };
-  drain_engine();
+  drain_engine(now);
   while (auto output = server_.poll_output()) {
     std::visit([&](auto& input) { engine_.handle(std::move(input), now); }, *output);
-    drain_engine();
+    drain_engine(now);
   }
+}
+
+void ControllerNode::drain_engine(const Now& now) {
+  while (auto output = engine_.poll_output()) {
+    auto* respond = std::get_if<http::Respond>(&*output);
+    if (respond != nullptr && respond->exchange == kLocalExchange) {
+      local_answer_ = Answer{.status = respond->response.status, .body = std::move(respond->body)};
+      continue;
+    }
+    std::visit(Overloaded{
+                   [&](controller::LogEvent& event) { note(event); },
+                   [&](auto& command) { server_.carry_out(std::move(command), now.instant); },
+               },
+               *output);
+  }
+}
+
+ControllerNode::Answer ControllerNode::ask(http::Request request, std::string body,
+                                           const Now& now) {
+  local_answer_.reset();
+  engine_.handle(http::RequestArrived{.exchange = kLocalExchange,
+                                      .request = std::move(request),
+                                      .body = std::move(body),
+                                      .peer = {}},
+                 now);
+  drain_engine(now);
+  ZT_ASSERT(local_answer_.has_value());
+  return *std::exchange(local_answer_, std::nullopt);
 }
 
 void ControllerNode::note(const controller::LogEvent& event) {

@@ -9,9 +9,11 @@
 //
 // Limits   Those of the parts.
 
+#include <cstdint>
 #include <deque>
 #include <optional>
 #include <span>
+#include <string>
 #include <variant>
 
 #include "http/server.h"
@@ -48,16 +50,29 @@ class ControllerNode {
   }
   [[nodiscard]] std::optional<Instant> next_deadline() const;
 
+  // ask answers a request of this very process, such as an administrator's of `zt demo`: it needs
+  // the same credentials as one from outside. The request must be one that is answered at once.
+  struct Answer {
+    int status = 0;
+    std::string body;
+  };
+  [[nodiscard]] Answer ask(http::Request request, std::string body, const Now& now);
+
   // server takes TCP connections and their bytes; poll_effect afterwards, as after any change.
   [[nodiscard]] http::Server& server() { return server_; }
 
  private:
+  // No exchange of the server has this key: it counts from one.
+  static constexpr http::ExchangeKey kLocalExchange{~std::uint64_t{0}};
+
   void take_events(const Now& now);
+  void drain_engine(const Now& now);
   void note(const controller::LogEvent& event);
 
   quic::Endpoint endpoint_;
   http::Server server_;
   controller::Engine engine_;
+  std::optional<Answer> local_answer_;
   std::deque<Effect> effects_;
 };
 
