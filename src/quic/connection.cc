@@ -101,6 +101,17 @@ struct ConnectionCallbacks {
     self(user).remove_connection_id(*cid);
     return 0;
   }
+  static int dcid_status(ngtcp2_conn*, ngtcp2_connection_id_status_type type, std::uint64_t,
+                         const ngtcp2_cid*, const ngtcp2_stateless_reset_token* token,
+                         void* user) noexcept {
+    if (token == nullptr) return 0;
+    if (type == NGTCP2_CONNECTION_ID_STATUS_TYPE_ACTIVATE) {
+      self(user).add_reset_token(*token);
+    } else {
+      self(user).remove_reset_token(*token);
+    }
+    return 0;
+  }
   static int get_path_challenge_data(ngtcp2_conn*, ngtcp2_path_challenge_data* data,
                                      void* user) noexcept {
     self(user).context_.random.fill(std::as_writable_bytes(std::span(data->data)));
@@ -153,6 +164,7 @@ struct ConnectionCallbacks {
     callbacks.rand = rand;
     callbacks.get_new_connection_id2 = get_new_connection_id;
     callbacks.remove_connection_id = remove_connection_id;
+    callbacks.dcid_status2 = dcid_status;
     callbacks.get_path_challenge_data2 = get_path_challenge_data;
     callbacks.begin_path_validation = begin_path_validation;
     callbacks.path_validation = path_validation;
@@ -237,6 +249,7 @@ Connection::~Connection() {
   http3_.reset();
   native_.reset();
   for (const ConnectionId& id : ids_) context_.recipients.erase(id);
+  for (const ConnectionId& token : reset_tokens_) context_.reset_tokens.erase(token);
 }
 
 ngtcp2_settings Connection::make_settings(Instant now) const {
@@ -317,6 +330,15 @@ void Connection::read(const ReceivedPacket& packet, Instant now) {
   if (is_accepted_ || (http3_ != nullptr && http3_->has_peer_settings())) become_ready();
 }
 
+void Connection::read_reset(const SocketAddress& remote, BytesView packet, Instant now) {
+  if (ending_ || remote != this->remote()) return;
+  // ngtcp2 checks the token again, and wants it to come along the path in use.
+  const int result =
+      ngtcp2_conn_read_pkt(native_.get(), ngtcp2_conn_get_path2(native_.get()), nullptr,
+                           octets_of(packet), packet.size(), to_timestamp(now));
+  if (result != 0) fail(result, now);
+}
+
 void Connection::become_ready() {
   is_ready_ = true;
   remote_announced_ = remote();
@@ -369,6 +391,19 @@ void Connection::remove_connection_id(const ngtcp2_cid& cid) {
   const ConnectionId id = ConnectionId::from(cid);
   context_.recipients.erase(id);
   std::erase(ids_, id);
+}
+
+// A token that is already somebody's stays theirs: a peer cannot take over another's.
+void Connection::add_reset_token(const ngtcp2_stateless_reset_token& token) {
+  const ConnectionId key = ConnectionId::from(std::data(token.data), std::size(token.data));
+  if (context_.reset_tokens.emplace(key, Recipient{this, key_}).second) {
+    reset_tokens_.push_back(key);
+  }
+}
+
+void Connection::remove_reset_token(const ngtcp2_stateless_reset_token& token) {
+  const ConnectionId key = ConnectionId::from(std::data(token.data), std::size(token.data));
+  if (std::erase(reset_tokens_, key) > 0) context_.reset_tokens.erase(key);
 }
 
 int Connection::application_failure(const Http3Result& result) {
@@ -687,8 +722,8 @@ std::optional<Digest> Connection::export_key(std::string_view label) const {
   if (!is_ready_) return std::nullopt;
   Digest key;
   const int result =
-      SSL_export_keying_material(tls_.get(), octets_of(std::span<std::byte>(key.bytes)), key.bytes.size(),
-                                 label.data(), label.size(), nullptr, 0, 0);
+      SSL_export_keying_material(tls_.get(), octets_of(std::span<std::byte>(key.bytes)),
+                                 key.bytes.size(), label.data(), label.size(), nullptr, 0, 0);
   if (result == 1) return key;
   ERR_clear_error();
   return std::nullopt;

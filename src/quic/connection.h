@@ -98,6 +98,8 @@ class Connection {
   [[nodiscard]] std::vector<ConnectionId> take_ids() { return std::exchange(ids_, {}); }
 
   void read(const ReceivedPacket& packet, Instant now);
+  // read_reset takes a packet that ends in one of the peer's stateless reset tokens.
+  void read_reset(const SocketAddress& remote, BytesView packet, Instant now);
   void handle_timeout(Instant now);
   // write is Endpoint::poll_transmit for this connection.
   [[nodiscard]] std::optional<Transmit> write(std::span<std::byte> buffer, Instant now);
@@ -165,6 +167,8 @@ class Connection {
   [[nodiscard]] int receive_stream(std::int64_t stream_id, BytesView bytes, bool is_end);
   [[nodiscard]] int new_connection_id(ngtcp2_cid& cid, ngtcp2_stateless_reset_token& token);
   void remove_connection_id(const ngtcp2_cid& cid);
+  void add_reset_token(const ngtcp2_stateless_reset_token& token);
+  void remove_reset_token(const ngtcp2_stateless_reset_token& token);
   void path_validated(const ngtcp2_path& path, ngtcp2_path_validation_result result);
 
   Context& context_;
@@ -182,7 +186,8 @@ class Connection {
   bssl::UniquePtr<SSL> tls_;
   NativeConnection native_;
   std::unique_ptr<Http3> http3_;
-  std::vector<ConnectionId> ids_;  // Registered with the endpoint.
+  std::vector<ConnectionId> ids_;           // Registered with the endpoint.
+  std::vector<ConnectionId> reset_tokens_;  // Likewise: those of the peer's IDs that are in use.
   std::optional<Migration> migration_;
   std::optional<ApplicationError> application_error_;
   std::optional<Ending> ending_;

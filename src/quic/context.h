@@ -75,6 +75,8 @@ struct Context {
   std::array<std::uint8_t, 32> reset_key{};
   std::array<std::uint8_t, 32> token_key{};
   RecipientTable recipients;
+  // By the tokens with which peers would reset us statelessly; kept in the form of connection IDs.
+  RecipientTable reset_tokens;
   ChunkPool chunks;
   BufferPool buffers;
   Fifo<Event> events;

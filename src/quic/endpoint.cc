@@ -105,6 +105,7 @@ Context::Context(const Endpoint::Limits& the_limits, Random& the_random)
   ConnectionIdHash hash;
   random.fill(std::as_writable_bytes(std::span(hash.key)));
   recipients = RecipientTable(0, hash);
+  reset_tokens = RecipientTable(0, hash);
   random.fill(std::as_writable_bytes(std::span(reset_key)));
   random.fill(std::as_writable_bytes(std::span(token_key)));
   const auto payload_size_max = static_cast<std::uint16_t>(limits.payload_size_max);
@@ -162,6 +163,7 @@ class Endpoint::Impl {
 
  private:
   void handle_packet(const SocketAddress& remote, BytesView packet, std::uint8_t ecn, Instant now);
+  [[nodiscard]] bool handle_reset(const SocketAddress& remote, BytesView packet, Instant now);
   void answer_closing(ConnectionKey key, const SocketAddress& remote, std::size_t size);
   void accept(const SocketAddress& remote, BytesView packet, std::uint8_t ecn, Instant now);
   [[nodiscard]] bool check_token(const SocketAddress& remote, const ngtcp2_pkt_hd& header,
@@ -243,7 +245,9 @@ void Endpoint::Impl::handle_packet(const SocketAddress& remote, BytesView packet
   const auto found = context_.recipients.find(destination_id);
   if (found == context_.recipients.end()) {
     if (!is_long_header) {
-      send_stateless_reset(remote, ids, packet.size(), now);
+      if (!handle_reset(remote, packet, now)) {
+        send_stateless_reset(remote, ids, packet.size(), now);
+      }
     } else if (is_accepting_ && ids.version == NGTCP2_PROTO_VER_V1) {
       accept(remote, packet, ecn, now);
     } else if (is_accepting_ && packet.size() >= NGTCP2_MAX_UDP_PAYLOAD_SIZE && ids.version != 0) {
@@ -265,6 +269,18 @@ void Endpoint::Impl::handle_packet(const SocketAddress& remote, BytesView packet
                     .bytes = packet},
                    now);
   if (!settle(*connection, now)) turns_.push(*connection);
+}
+
+// handle_reset looks for the token of a Stateless Reset (RFC 9000 section 10.3.1): such a packet
+// begins with noise where the connection ID would be. It returns whether a connection was ended.
+bool Endpoint::Impl::handle_reset(const SocketAddress& remote, BytesView packet, Instant now) {
+  if (packet.size() < kResetSizeMin) return false;
+  const BytesView token = packet.last(NGTCP2_STATELESS_RESET_TOKENLEN);
+  const auto found = context_.reset_tokens.find(ConnectionId::from(octets_of(token), token.size()));
+  if (found == context_.reset_tokens.end()) return false;
+  Connection& connection = *found->second.connection;
+  connection.read_reset(remote, packet, now);
+  return settle(connection, now);
 }
 
 // answer_closing repeats CONNECTION_CLOSE for the first, second, fourth, eighth… late packet, so

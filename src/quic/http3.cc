@@ -32,6 +32,20 @@ constexpr nghttp3_pri kPriority = {.urgency = NGHTTP3_DEFAULT_URGENCY, .inc = 1}
   return ngtcp2_is_bidi_stream(stream_id) != 0;
 }
 
+// is_field_name tells whether HTTP/3 carries a field of this name: lower case (RFC 9114
+// section 4.2), no pseudo-header field, and none that is about a connection of HTTP/1.1.
+[[nodiscard]] bool is_field_name(std::string_view name) {
+  constexpr std::array<std::string_view, 6> kConnectionFields = {
+      "connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"};
+  const auto bytes = as_bytes(name);
+  if (nghttp3_check_header_name(octets_of(bytes), bytes.size()) == 0) return false;
+  if (name.starts_with(':') ||
+      std::ranges::find(kConnectionFields, name) != kConnectionFields.end()) {
+    return false;
+  }
+  return std::ranges::none_of(name, [](char c) { return c >= 'A' && c <= 'Z'; });
+}
+
 // FieldList is a message in nghttp3's form. It borrows the texts; nghttp3 copies them.
 class FieldList {
  public:
@@ -47,9 +61,8 @@ class FieldList {
   // add_all leaves out what HTTP cannot carry: one such field would cost the whole connection.
   void add_all(const http::Fields& fields) {
     for (const http::Field& field : fields) {
-      const auto name = as_bytes(field.name);
       const auto value = as_bytes(field.value);
-      if (nghttp3_check_header_name(octets_of(name), name.size()) == 0) continue;
+      if (!is_field_name(field.name)) continue;
       if (nghttp3_check_header_value(octets_of(value), value.size()) == 0) continue;
       add(field.name, field.value, field.is_sensitive);
     }
@@ -279,8 +292,6 @@ Http3Result Http3::unblock(std::int64_t stream_id) {
 }
 
 void Http3::reset_by_peer(std::int64_t stream_id, std::uint64_t code) {
-  // The result is that of QPACK's bookkeeping, which without a dynamic table is none.
-  (void)nghttp3_conn_shutdown_stream_read(session_, stream_id);
   Stream* stream = find(stream_id);
   if (stream == nullptr || stream->is_receiving_over) return;
   drop_received(*stream);
@@ -461,7 +472,6 @@ void Http3::stop(std::int64_t stream_id, std::uint64_t code) {
   if (stream == nullptr || stream->is_receiving_over) return;
   if (!stream->is_transport_closed) {
     (void)ngtcp2_conn_shutdown_stream_read(&transport_, 0, stream_id, code);
-    (void)nghttp3_conn_shutdown_stream_read(session_, stream_id);
   }
   drop_received(*stream);
   settle(*stream);
@@ -684,7 +694,10 @@ void Http3::give_credit(std::int64_t stream_id, std::size_t size) {
 }
 
 // drop_received ends the user's interest in the peer's side. The bytes that were waiting have cost
-// credit of the connection.
+// credit of the connection. nghttp3 is not told: ngtcp2 brings no more bytes of the stream, and
+// what nghttp3 would do is to send a Stream Cancellation, which a decoder without a dynamic table
+// may leave out (RFC 9204 section 2.2.2.2). nghttp3 ends a connection on which it receives some
+// thousand bytes of them between two messages of its own.
 void Http3::drop_received(Stream& stream) {
   stream.is_receiving_over = true;
   const std::size_t size = stream.receive.drop();
