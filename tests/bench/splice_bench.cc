@@ -63,7 +63,7 @@ struct Cost {
   double cpu = 0;
 };
 
-// Ends runs source and sink around `carry`, which returns when the source has ended.
+// measure runs source and sink around `carry`, which returns when the source has ended.
 template <class Carry>
 Cost measure(double seconds, Carry carry) {
   TcpPair left;
@@ -142,11 +142,7 @@ void print(const char* name, std::size_t size, const Cost& cost) {
               cost.gib * 8.589934592 / cost.seconds, cost.cpu / cost.gib);
 }
 
-}  // namespace
-}  // namespace zt::io
-
-int main(int argc, char** argv) {
-  using namespace zt::io;
+int run(int argc, char** argv) {
   const double seconds = seconds_of(argc > 1 ? argv[1] : "1000");
   const auto best_of_three = [&](auto carry) {
     std::optional<Cost> best;
@@ -165,4 +161,11 @@ int main(int argc, char** argv) {
           }));
   }
   return 0;
+}
+
+}  // namespace
+}  // namespace zt::io
+
+int main(int argc, char** argv) {
+  return zt::io::run(argc, argv);
 }

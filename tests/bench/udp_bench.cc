@@ -224,11 +224,7 @@ void print(const char* name, const char* who, const Run& run) {
       run.receive.cpu_per_gib());
 }
 
-}  // namespace
-}  // namespace zt::io
-
-int main(int argc, char** argv) {
-  using namespace zt::io;
+int run(int argc, char** argv) {
   const double seconds = seconds_of(argc > 1 ? argv[1] : "1000");
   const std::array cases{Case{"bulk", std::size_t{44} * 1452, 1452}, Case{"single", 1452, 1452}};
   for (const Case& what : cases) {
@@ -245,4 +241,11 @@ int main(int argc, char** argv) {
                 ours->receive.cpu_per_gib() / bare->receive.cpu_per_gib());
   }
   return 0;
+}
+
+}  // namespace
+}  // namespace zt::io
+
+int main(int argc, char** argv) {
+  return zt::io::run(argc, argv);
 }
