@@ -126,6 +126,18 @@ class Headers(unittest.TestCase):
     def test_a_header_without_a_guard(self):
         self.assertIn("redefinition", self.complaint("struct Pair {};\n"))
 
+    def test_a_header_that_its_source_includes_first_is_left_to_the_build(self):
+        with tempfile.TemporaryDirectory() as folder:
+            source = pathlib.Path(folder) / "src/relay/table.cc"
+            source.parent.mkdir(parents=True)
+            for text, is_proved in (('#include "zt/relay/table.h"\n#include <map>\n', True),
+                                    ('#include <map>\n#include "zt/relay/table.h"\n', False)):
+                source.write_text(text)
+                self.assertEqual(
+                    headers.is_proved_by_source(pathlib.Path(folder), "zt/relay/table.h"),
+                    is_proved)
+            self.assertFalse(headers.is_proved_by_source(pathlib.Path(folder), "zt/relay/x.h"))
+
     def test_a_good_header(self):
         self.assertEqual(self.complaint("#pragma once\n#include <string>\nstd::string name();\n"),
                          "")

@@ -141,9 +141,9 @@ class Build:
     def configure(self):
         if self.is_configured is None:
             is_new = not (self.path / "build.ninja").exists()
-            action = ["setup", *self.options] if is_new else ["configure", *[
-                option for option in self.options if option.startswith("-D")]]
-            self.is_configured = self.step("configure", ["meson", *action, str(self.path)])
+            self.is_configured = self.step(
+                "configure", ["meson", "setup", *([] if is_new else ["--reconfigure"]),
+                              *self.options, str(self.path)])
         return self.is_configured
 
     def build(self):
