@@ -10,8 +10,8 @@
 namespace zt::policy {
 namespace {
 
-// quoted writes `name` so that it stays one line and its quotes are the outer ones.
-std::string quoted(std::string_view name) {
+// in_quotes writes `name` so that it stays one line and its quotes are the outer ones.
+std::string in_quotes(std::string_view name) {
   std::string text = "\"";
   for (std::size_t i = 0; i < name.size(); ++i) {
     const auto c = static_cast<unsigned char>(name[i]);
@@ -35,19 +35,19 @@ std::string subject_text(const PolicySet& policies, const SubjectId& id) {
   const std::string_view kind = id.text.starts_with("svc_") ? "service account " : "user ";
   const auto found = policies.subjects.find(id);
   const bool has_name = found != policies.subjects.end() && !found->second.name.empty();
-  return std::string(kind) + (has_name ? quoted(found->second.name) : id.text);
+  return std::string(kind) + (has_name ? in_quotes(found->second.name) : id.text);
 }
 
 std::string resource_text(const PolicySet& policies, const ResourceId& id) {
   const auto found = std::ranges::find_if(
       policies.resources, [&id](const Resource& resource) { return resource.id == id; });
   const bool has_name = found != policies.resources.end() && !found->name.empty();
-  return has_name ? quoted(found->name) : id.text;
+  return has_name ? in_quotes(found->name) : id.text;
 }
 
 std::string rule_text(const RuleId& id, const AccessRule* rule) {
   const bool has_name = rule != nullptr && !rule->name.empty();
-  return "rule " + id.text + (has_name ? " " + quoted(rule->name) : "");
+  return "rule " + id.text + (has_name ? " " + in_quotes(rule->name) : "");
 }
 
 // party_text says as whom `rule` speaks of the subject: by name before by group before everyone.
@@ -60,7 +60,7 @@ std::string party_text(const PolicySet& policies, const SubjectId& id, const Acc
     if (!rule->groups.contains(group)) continue;
     const auto name = policies.group_names.find(group);
     const bool has_name = name != policies.group_names.end() && !name->second.empty();
-    return "group " + (has_name ? quoted(name->second) : group.text);
+    return "group " + (has_name ? in_quotes(name->second) : group.text);
   }
   return "everyone";
 }
@@ -88,7 +88,7 @@ std::string explain(const Decision& decision, const PolicySet& policies, const R
   const std::string party = party_text(policies, request.subject, rule);
   switch (decision.reason) {
     case Reason::unknown_subject:
-      return "denied: nobody is known as " + quoted(request.subject.text);
+      return "denied: nobody is known as " + in_quotes(request.subject.text);
     case Reason::subject_disabled:
       return "denied: " + who + " is disabled";
     case Reason::no_resource:
@@ -120,7 +120,7 @@ std::string explain(const Decision& decision, const PolicySet& policies, const R
 }
 
 std::string explain(const FlowMatch& match, const Target& target) {
-  const std::string what = match.resource == nullptr ? "" : quoted(match.resource->name);
+  const std::string what = match.resource == nullptr ? "" : in_quotes(match.resource->name);
   switch (match.verdict) {
     case FlowVerdict::allowed:
       return "allowed: resource " + what + " offers " + port_text(target);
