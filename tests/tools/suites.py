@@ -30,6 +30,7 @@ COMPILED_SUITES = (*CATCH2_SUITES, "fuzz")
 SUITES = ("arch", "format", *COMPILED_SUITES, "e2e", "tidy", "asan")
 SLOW_SUITES = ("tidy", "asan")
 COUNTS = re.compile(r"^(\d+) passed, (\d+) failed, (\d+) skipped$")
+ERROR = re.compile(r"\berror:|\bERROR:|undefined reference")
 SKIPPED = 77  # The exit code of a script that cannot run here; its last line says why.
 JOBS = os.cpu_count() or 1
 LOG_TAIL = 40
@@ -63,6 +64,7 @@ class Check:
     timeout: float = 600
     environment: dict = dataclasses.field(default_factory=dict)
     is_catch2: bool = False
+    is_compiler: bool = False  # Its output is long, and the lines that matter say "error".
 
 
 def catch2_count(report):
@@ -112,7 +114,8 @@ def run(check):
     if code == SKIPPED and output.strip():
         lines.append(f"    skipped: {output.strip().splitlines()[-1]}")
     if count.failed:
-        lines += [f"    | {line}" for line in output.splitlines()[-LOG_TAIL:]]
+        errors = [line for line in output.splitlines() if check.is_compiler and ERROR.search(line)]
+        lines += [f"    | {line}" for line in errors[:LOG_TAIL] or output.splitlines()[-LOG_TAIL:]]
         lines.append(f"    FAILED; the log is {check.log.relative_to(ROOT)}")
     print("\n".join(lines), flush=True)
     return count
@@ -149,12 +152,13 @@ class Build:
     def build(self):
         if self.is_built is None:
             self.is_built = self.configure() and self.step(
-                "build", ["ninja", "-C", str(self.path), f"-j{JOBS}"])
+                "build", ["ninja", "-C", str(self.path), f"-j{JOBS}", "-k0"])
         return self.is_built
 
     def step(self, name, command):
         print(f"  {self.name}: {name} …", flush=True)
-        count = run(Check(self.name, name, command, self.logs / f"{name}.log", timeout=3600))
+        count = run(Check(self.name, name, command, self.logs / f"{name}.log", timeout=3600,
+                          is_compiler=True))
         self.count += count
         return count.failed == 0
 
@@ -180,7 +184,8 @@ SANITIZER_SETTINGS = {
 
 def python_check(suite, script, build, *arguments):
     return Check(suite, script.stem, [sys.executable, str(script), *arguments],
-                 build.logs / suite / f"{script.stem}.log", timeout=1800)
+                 build.logs / suite / f"{script.stem}.log", timeout=1800,
+                 is_compiler=script.stem in ("headers", "tidy"))
 
 
 def run_suite(name, gcc, asan):
