@@ -65,6 +65,12 @@ void ControllerShell::start() {
   driver_.settle();
 }
 
+std::string ControllerShell::ask(http::Request request, std::string body) {
+  auto answer = node_.ask(std::move(request), std::move(body), loop_.now());
+  driver_.settle();
+  return std::move(answer.body);
+}
+
 void ControllerShell::accept(io::Descriptor socket, const SocketAddress& remote) {
   const auto key = node_.server().open(remote, loop_.now().instant);
   if (!key) return;  // The server is full: closing the socket says so.

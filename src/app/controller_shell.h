@@ -7,6 +7,7 @@
 #include <expected>
 #include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "app/log.h"
@@ -32,6 +33,8 @@ class ControllerShell {
   ~ControllerShell();
 
   void start();
+  // ask answers a request of this very process and returns its body; see node::ControllerNode::ask.
+  [[nodiscard]] std::string ask(http::Request request, std::string body);
   [[nodiscard]] std::uint16_t port() const { return port_->port(); }
 
  private:

@@ -70,11 +70,9 @@ void World::put_on_wire(const SocketAddress& from, const SocketAddress& to,
   for (int copy = 0; copy < copies; ++copy) {
     const auto jitter =
         Duration(static_cast<std::int64_t>(draw() * static_cast<double>(link.jitter.count())));
-    arrivals_.emplace(std::pair(leaves + link.delay + jitter, next_sequence_++),
-                      Arrival{.from = from,
-                              .to = to,
-                              .bytes = {datagram.begin(), datagram.end()},
-                              .ecn = ecn});
+    arrivals_.emplace(
+        std::pair(leaves + link.delay + jitter, next_sequence_++),
+        Arrival{.from = from, .to = to, .bytes = {datagram.begin(), datagram.end()}, .ecn = ecn});
   }
 }
 

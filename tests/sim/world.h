@@ -3,14 +3,15 @@
 // sim/world.h: several nodes, QUIC included, in one thread and under virtual time.
 //
 // Theory of operation
-//   A World holds actors, each with one UDP address, and a network of links between them. Time stands
-//   still while an actor works and jumps to the next thing that happens: a datagram that arrives, or a
-//   deadline of an actor. Things that happen at the same instant happen in the order in which they were
-//   caused, so a run is repeated exactly by its seed (but for the bytes that TLS draws by itself, which
-//   nothing here depends on).
+//   A World holds actors, each with one UDP address, and a network of links between them. Time
+//   stands still while an actor works and jumps to the next thing that happens: a datagram that
+//   arrives, or a deadline of an actor. Things that happen at the same instant happen in the order
+//   in which they were caused, so a run is repeated exactly by its seed (but for the bytes that TLS
+//   draws by itself, which nothing here depends on).
 //
-//   What a link does to a datagram (delay, drop, duplicate, reorder by jitter, limit the rate) is drawn
-//   from the seed. Links are named by the pair of hosts; one that was not set is the default link.
+//   What a link does to a datagram (delay, drop, duplicate, reorder by jitter, limit the rate) is
+//   drawn from the seed. Links are named by the pair of hosts; one that was not set is the default
+//   link.
 //
 // Limits   run_until gives up after a virtual time and after events_max events: a liveness failure.
 
@@ -91,7 +92,8 @@ class World {
   // replay is the line that repeats this run, for INFO() of a test.
   [[nodiscard]] std::string replay() const;
 
-  // on_wire sees each datagram that is put on the wire: where checkers look. `from` and `to` are hosts.
+  // on_wire sees each datagram that is put on the wire: where checkers look. `from` and `to` are
+  // hosts.
   std::function<void(const SocketAddress& from, const SocketAddress& to,
                      std::span<const std::byte> bytes)>
       on_wire;

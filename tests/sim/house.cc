@@ -1,0 +1,423 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "house.h"
+
+#include <algorithm>
+#include <catch2/catch_test_macros.hpp>
+#include <utility>
+
+#include "zt/base/bytes.h"
+#include "zt/grant/bootstrap.h"
+#include "zt/grant/enrolment_token.h"
+#include "zt/grant/service_key.h"
+
+namespace zt::sim {
+
+namespace {
+
+using nlohmann::json;
+
+node::Link::Config link_config(const crypto::Identity& identity, const Authority& controller,
+                               const Digest& pin, Random& random, bool is_accepting) {
+  RouteId route;
+  random.fill(route.bytes);
+  return {.controller = {.controller = controller, .pin = pin, .version = "sim"},
+          .relays = {},
+          .endpoint = {.identity = &identity, .route = route, .is_accepting = is_accepting}};
+}
+
+Authority controller_authority() {
+  return {.host = kControllerAt.ip, .port = kControllerAt.port};
+}
+
+node::ControllerNode::Config controller_config(const crypto::Identity& https, Random& random) {
+  RouteId route;
+  random.fill(route.bytes);
+  return {.endpoint = {.identity = &https,
+                       .route = route,
+                       .is_accepting = true,
+                       .is_client_certificate_required = false},
+          .server = {.identity = &https, .alt_svc_port = kControllerAt.port},
+          .engine = {.url = grant::to_controller_url(controller_authority()),
+                     .pin = https.public_key_digest()}};
+}
+
+// enrolment_of turns a token into what a node starts with; its pin is the controller's.
+std::pair<node::Enrolment, Digest> enrolment_of(const Secret& text, const char* name) {
+  auto token = grant::EnrolmentToken::parse(text);
+  REQUIRE(token);
+  return {node::Enrolment{.secret = std::move(token->secret),
+                          .kind = std::string(grant::to_text(token->kind)),
+                          .name = name},
+          token->controller_key};
+}
+
+}  // namespace
+
+// --- ControllerActor
+
+ControllerActor::ControllerActor(World& world, std::uint64_t seed) : world_(world), random_(seed) {
+  auto store = store::SqliteStore::open({});
+  REQUIRE(store);
+  store_ = std::move(*store);
+  auto made = controller::initialise(*store_, {.hosts = {kControllerAt.ip}}, random_,
+                                     world.now().unix_time);
+  REQUIRE(made);
+  made_ = std::move(*made);
+  node_.emplace(controller_config(made_->https, random_), *store_, random_);
+  node_->start(world.now());
+}
+
+void ControllerActor::handle(const quic::ReceivedDatagrams& datagrams, const Now& now) {
+  node_->handle(datagrams, now);
+}
+void ControllerActor::handle_timeout(const Now& now) {
+  node_->handle_timeout(now);
+}
+void ControllerActor::settle(const Now& now) {
+  while (node_->poll_effect(now)) {
+  }
+}
+std::optional<quic::Transmit> ControllerActor::poll_transmit(std::span<std::byte> buffer,
+                                                             const Now& now) {
+  return node_->poll_transmit(buffer, now);
+}
+std::optional<Instant> ControllerActor::next_deadline() const {
+  return node_->next_deadline();
+}
+
+json ControllerActor::ask(std::string_view method, const std::string& path, const json& body,
+                          int status) {
+  http::Request request{.method = std::string(method),
+                        .scheme = "https",
+                        .authority = controller_authority().to_text(),
+                        .path = "/api/v1/admin/" + path};
+  request.fields.add("authorization", "Bearer " + std::string(made_->api_key->reveal()), true);
+  if (!body.is_null()) request.fields.add("content-type", "application/json");
+  const auto answer =
+      node_->ask(std::move(request), body.is_null() ? std::string() : body.dump(), world_.now());
+  INFO(method << " " << path << ": " << answer.body);
+  REQUIRE(answer.status == status);
+  world_.wake(*this);
+  return answer.body.empty() ? json() : json::parse(answer.body);
+}
+
+// --- RelayActor
+
+RelayActor::RelayActor(World& world, std::uint64_t seed, Secret token)
+    : world_(world),
+      random_(seed),
+      identity_(crypto::Identity::create("relay", world.now().unix_time)),
+      node_({.link = link_config(identity_, controller_authority(),
+                                 enrolment_of(token, "relay").second, random_, true)},
+            enrolment_of(token, "relay").first, random_, *this) {
+  node_.start(world.now());
+}
+
+void RelayActor::handle(const quic::ReceivedDatagrams& datagrams, const Now& now) {
+  node_.handle(datagrams, now);
+}
+void RelayActor::handle_timeout(const Now& now) {
+  node_.handle_timeout(now);
+}
+void RelayActor::settle(const Now& now) {
+  while (node_.poll_effect(now)) {
+  }
+}
+std::optional<quic::Transmit> RelayActor::poll_transmit(std::span<std::byte> buffer,
+                                                        const Now& now) {
+  return node_.poll_transmit(buffer, now);
+}
+std::optional<Instant> RelayActor::next_deadline() const {
+  return node_.next_deadline();
+}
+void RelayActor::send(const SocketAddress& remote, std::span<const std::byte> bytes,
+                      std::size_t segment_size, std::uint8_t ecn) {
+  world_.send(kRelayAt, remote, bytes, segment_size, ecn);
+}
+
+// --- ConnectorActor
+
+ConnectorActor::ConnectorActor(World& world, std::uint64_t seed, Secret token)
+    : random_(seed),
+      identity_(crypto::Identity::create("connector", world.now().unix_time)),
+      node_({.link = link_config(identity_, controller_authority(),
+                                 enrolment_of(token, "connector").second, random_, true),
+             .standing = std::nullopt},
+            enrolment_of(token, "connector").first, random_) {
+  node_.own_addresses_changed({IpAddress::v4({127, 0, 0, 1}), IpAddress::v4({10, 20, 0, 2})},
+                              world.now());
+  node_.start(world.now());
+}
+
+void ConnectorActor::handle(const quic::ReceivedDatagrams& datagrams, const Now& now) {
+  node_.handle(datagrams, now);
+}
+void ConnectorActor::handle_timeout(const Now& now) {
+  node_.handle_timeout(now);
+}
+void ConnectorActor::settle(const Now& now) {
+  while (auto effect = node_.poll_effect(now)) carry_out(*effect, now);
+}
+std::optional<quic::Transmit> ConnectorActor::poll_transmit(std::span<std::byte> buffer,
+                                                            const Now& now) {
+  return node_.poll_transmit(buffer, now);
+}
+std::optional<Instant> ConnectorActor::next_deadline() const {
+  return node_.next_deadline();
+}
+
+void ConnectorActor::carry_out(node::ConnectorNode::Effect& effect, const Now& now) {
+  using Node = node::ConnectorNode;
+  if (const auto* lookup = std::get_if<node::Lookup>(&effect)) {
+    const auto found = names.find(lookup->name.text());
+    node_.lookup_done(lookup->key, found == names.end() ? std::vector<IpAddress>() : found->second,
+                      found == names.end(), now);
+  } else if (const auto* wanted = std::get_if<Node::DialWanted>(&effect)) {
+    const auto served = std::ranges::find_if(wanted->addresses, [&](const SocketAddress& address) {
+      return services.contains(address);
+    });
+    if (served == wanted->addresses.end()) {
+      node_.dialed(wanted->flow, std::unexpected(connector::DialError::refused), now);
+    } else {
+      flows_[wanted->flow].remote = *served;
+      node_.dialed(wanted->flow, *served, now);
+    }
+  } else if (const auto* opened = std::get_if<Node::FlowOpened>(&effect)) {
+    flows_[opened->flow].is_open = true;
+    pump(opened->flow, now);
+  } else if (const auto* dropped = std::get_if<Node::FlowDropped>(&effect)) {
+    flows_.erase(dropped->flow);
+  } else if (const auto* readable = std::get_if<Node::FlowReadable>(&effect)) {
+    pump(readable->flow, now);
+  } else if (const auto* writable = std::get_if<Node::FlowWritable>(&effect)) {
+    pump(writable->flow, now);
+  } else if (const auto* aborted = std::get_if<Node::FlowAborted>(&effect)) {
+    if (flows_.erase(aborted->flow) == 0) return;
+    node_.flow_ended(aborted->flow, 0, 0, connector::FlowEnd::client_reset, now);
+  } else if (const auto* cut = std::get_if<Node::FlowCut>(&effect)) {
+    if (flows_.erase(cut->flow) == 0) return;
+    node_.flow_ended(cut->flow, 0, 0, connector::FlowEnd::cut, now);
+  }
+}
+
+void ConnectorActor::pump(FlowKey key, const Now& now) {
+  const auto found = flows_.find(key);
+  if (found == flows_.end() || !found->second.is_open) return;
+  Flow& flow = found->second;
+  Service& service = services.at(flow.remote);
+  for (;;) {
+    const quic::Readable readable = node_.flows().readable(key);
+    if (readable.bytes.empty() && (!readable.is_end || flow.is_client_ended)) break;
+    flow.is_client_ended = readable.is_end;
+    flow.bytes_up += readable.bytes.size();
+    flow.unsent += service.on_bytes(as_text(readable.bytes), readable.is_end);
+    node_.flows().consume(key, readable.bytes.size());
+  }
+  while (!flow.unsent.empty()) {
+    const std::span<std::byte> space = node_.flows().writable(key);
+    if (space.empty()) return;
+    const std::size_t size = std::min(space.size(), flow.unsent.size());
+    std::ranges::copy(as_bytes(std::string_view(flow.unsent).substr(0, size)), space.begin());
+    node_.flows().commit(key, size);
+    flow.unsent.erase(0, size);
+    flow.bytes_down += size;
+  }
+  if (flow.is_client_ended && service.is_ended_with_client) {
+    node_.flows().finish(key);
+    const Flow ended = std::move(flow);
+    flows_.erase(found);
+    node_.flow_ended(key, ended.bytes_up, ended.bytes_down, connector::FlowEnd::finished, now);
+  }
+}
+
+// --- ClientActor
+
+namespace {
+
+grant::ServiceKey parse_key(const std::string& key_file) {
+  auto key = grant::ServiceKey::parse(Secret(std::string_view(key_file)));
+  REQUIRE(key);
+  return std::move(*key);
+}
+
+node::ServiceSignIn sign_in_of(const std::string& key_file) {
+  grant::ServiceKey key = parse_key(key_file);
+  return {.key = key.id,
+          .secret = std::move(key.secret),
+          .device_name = "laptop",
+          .device_os = "linux"};
+}
+
+}  // namespace
+
+ClientActor::ClientActor(World& world, std::uint64_t seed, const std::string& key_file)
+    : world_(world),
+      random_(seed),
+      identity_(crypto::Identity::create("client", world.now().unix_time)),
+      node_({.link = link_config(identity_, controller_authority(),
+                                 parse_key(key_file).controller_key, random_, false)},
+            sign_in_of(key_file), random_) {
+  node_.start(world.now());
+}
+
+void ClientActor::handle(const quic::ReceivedDatagrams& datagrams, const Now& now) {
+  node_.handle(datagrams, now);
+}
+void ClientActor::handle_timeout(const Now& now) {
+  node_.handle_timeout(now);
+}
+void ClientActor::settle(const Now& now) {
+  while (auto effect = node_.poll_effect(now)) carry_out(*effect, now);
+}
+std::optional<quic::Transmit> ClientActor::poll_transmit(std::span<std::byte> buffer,
+                                                         const Now& now) {
+  return node_.poll_transmit(buffer, now);
+}
+std::optional<Instant> ClientActor::next_deadline() const {
+  return node_.next_deadline();
+}
+
+ClientActor::FlowKey ClientActor::open(const std::string& target) {
+  const auto authority = Authority::parse(target);
+  REQUIRE(authority);
+  const FlowKey key = node_.open_flow(*authority, Protocol::tcp, world_.now());
+  flows_[key];
+  world_.wake(*this);
+  return key;
+}
+
+void ClientActor::send(FlowKey key, std::string_view bytes, bool end_after) {
+  AppFlow& flow = flows_.at(key);
+  flow.unsent += bytes;
+  flow.wants_end = flow.wants_end || end_after;
+  pump(key, world_.now());
+  world_.wake(*this);
+}
+
+void ClientActor::carry_out(node::ClientNode::Effect& effect, const Now& now) {
+  using Node = node::ClientNode;
+  if (const auto* ready = std::get_if<Node::FlowReady>(&effect)) {
+    flows_[ready->flow].is_ready = true;
+    pump(ready->flow, now);
+  } else if (const auto* denied = std::get_if<Node::FlowRefused>(&effect)) {
+    flows_[denied->flow].refusal = denied->outcome;
+    flows_[denied->flow].is_over = true;
+  } else if (const auto* readable = std::get_if<Node::FlowReadable>(&effect)) {
+    pump(readable->flow, now);
+  } else if (const auto* writable = std::get_if<Node::FlowWritable>(&effect)) {
+    pump(writable->flow, now);
+  } else if (const auto* aborted = std::get_if<Node::FlowAborted>(&effect)) {
+    end(aborted->flow, false, now);
+  } else if (const auto* cut = std::get_if<Node::FlowCut>(&effect)) {
+    end(cut->flow, false, now);
+  } else if (std::holds_alternative<Node::ViewChanged>(effect)) {
+    has_view = true;
+  } else if (const auto* at_controller = std::get_if<node::Refused>(&effect)) {
+    refused = *at_controller;
+  }
+}
+
+void ClientActor::pump(FlowKey key, const Now& now) {
+  AppFlow& flow = flows_.at(key);
+  if (!flow.is_ready || flow.is_over) return;
+  while (!flow.unsent.empty()) {
+    const std::span<std::byte> space = node_.flows().writable(key);
+    if (space.empty()) break;
+    const std::size_t size = std::min(space.size(), flow.unsent.size());
+    std::ranges::copy(as_bytes(std::string_view(flow.unsent).substr(0, size)), space.begin());
+    node_.flows().commit(key, size);
+    flow.unsent.erase(0, size);
+  }
+  if (flow.unsent.empty() && flow.wants_end && !flow.is_end_sent) {
+    flow.is_end_sent = true;
+    node_.flows().finish(key);
+  }
+  for (;;) {
+    const quic::Readable readable = node_.flows().readable(key);
+    if (readable.bytes.empty() && !readable.is_end) return;
+    flow.received += as_text(readable.bytes);
+    const bool is_end = readable.is_end;
+    node_.flows().consume(key, readable.bytes.size());
+    if (!is_end) continue;
+    if (flow.is_end_sent) end(key, true, now);
+    return;
+  }
+}
+
+void ClientActor::end(FlowKey key, bool is_orderly, const Now& now) {
+  AppFlow& flow = flows_.at(key);
+  if (flow.is_over) return;
+  flow.is_over = true;
+  flow.is_orderly = is_orderly;
+  node_.flow_ended(key, 0, flow.received.size(), is_orderly ? "finished" : "reset", now);
+}
+
+// --- House
+
+House::House(std::uint64_t seed, const Link& link) : world(seed) {
+  world.set_default_link(link);
+  world.on_wire = [this](const SocketAddress& from, const SocketAddress& to,
+                         std::span<const std::byte> bytes) { check_wire(from, to, bytes); };
+  controller = std::make_unique<ControllerActor>(world, seed + 1);
+  world.attach(*controller, kControllerAt);
+  network_id = controller->ask("POST", "networks", {{"name", "office"}}, 201).at("id");
+  const json relay_token = controller->ask(
+      "POST", "relay-tokens", {{"name", "relay"}, {"address", kRelayAt.to_text()}}, 201);
+  const json connector_token = controller->ask(
+      "POST", "networks/" + network_id + "/connector-tokens", {{"name", "connector"}}, 201);
+  const auto resource = [&](const char* name, const char* address, const char* port) {
+    return controller
+        ->ask("POST", "resources",
+              {{"name", name},
+               {"network", network_id},
+               {"address", address},
+               {"tcp", {port}},
+               {"udp", "none"}},
+              201)
+        .at("id")
+        .get<std::string>();
+  };
+  db_id = resource("db", "db.internal", "5432");
+  web_id = resource("web", "web.internal", "80");
+  account_id = controller->ask("POST", "service-accounts", {{"name", "ci"}}, 201).at("id");
+  const json key =
+      controller->ask("POST", "service-accounts/" + account_id + "/keys", json::object(), 201);
+  rule_id = controller
+                ->ask("POST", "access-rules",
+                      {{"name", "ci-db"}, {"subjects", {account_id}}, {"resources", {db_id}}}, 201)
+                .at("id");
+
+  relay = std::make_unique<RelayActor>(world, seed + 2,
+                                       Secret(relay_token.at("token").get<std::string>()));
+  world.attach(*relay, kRelayAt);
+  connector = std::make_unique<ConnectorActor>(
+      world, seed + 3, Secret(connector_token.at("token").get<std::string>()));
+  connector->names["db.internal"] = {kServiceIp};
+  connector->names["web.internal"] = {kServiceIp};
+  connector->services[{kServiceIp, 5432}] = {
+      .on_bytes = [](std::string_view bytes, bool) { return std::string(bytes); }};
+  world.attach(*connector, kConnectorAt);
+  client = std::make_unique<ClientActor>(world, seed + 4, key.at("file").get<std::string>());
+  world.attach(*client, kClientAt);
+}
+
+bool House::boot(Duration limit) {
+  return world.run_until(
+      [this] {
+        return client->has_view && !client->node().status(world.now()).relays.empty() &&
+               connector->node().engine() != nullptr &&
+               connector->node().engine()->configuration_revision() > 0 &&
+               !connector->node().link().relays().bound_relays().empty();
+      },
+      limit);
+}
+
+void House::check_wire(const SocketAddress& from, const SocketAddress& to,
+                       std::span<const std::byte> bytes) const {
+  // Nothing on the wire is readable, least of all at the relay.
+  INFO(from.to_text() << " to " << to.to_text() << "; " << world.replay());
+  const bool shows_canary = as_text(bytes).find(kCanary) != std::string_view::npos;
+  if (shows_canary) FAIL("a payload was readable on the wire");
+}
+
+}  // namespace zt::sim

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// sim/house.h: a whole zt installation in a World: controller, relay, connector, client, a
+// resource.
+//
+// Theory of operation
+//   The nodes are the product's own (module node), with real TLS and QUIC; what the simulator puts
+//   in their place is sockets: resources are functions from bytes to bytes behind the connector's
+//   Dial, and applications are the test's calls. Administration goes through the controller's own
+//   API.
+//
+//   Checkers look at every datagram and every byte, in each scenario: a canary inside all payloads
+//   never appears in anything that reaches or leaves the relay, and a resource never sees a byte
+//   without an allow that was valid at that instant (told by the test through expect_access).
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "controller/initialise.h"
+#include "crypto/identity.h"
+#include "node/client_node.h"
+#include "node/connector_node.h"
+#include "node/controller_node.h"
+#include "node/relay_node.h"
+#include "store/sqlite_store.h"
+#include "world.h"
+#include "zt/base/random.h"
+
+namespace zt::sim {
+
+inline const SocketAddress kControllerAt{IpAddress::v4({203, 0, 113, 1}), 443};
+inline const SocketAddress kRelayAt{IpAddress::v4({203, 0, 113, 2}), 443};
+inline const SocketAddress kConnectorAt{IpAddress::v4({203, 0, 113, 3}), 40003};
+inline const SocketAddress kClientAt{IpAddress::v4({203, 0, 113, 4}), 40004};
+inline const IpAddress kServiceIp = IpAddress::v4({10, 20, 0, 10});
+// kCanary stands in every payload that a test sends.
+inline constexpr std::string_view kCanary = "canary-5e1f-do-not-read";
+
+// Service is a TCP resource: what comes in, and what it says about it.
+struct Service {
+  // Called with what has come; returns what to answer. `is_end` once the client's side ended.
+  std::function<std::string(std::string_view bytes, bool is_end)> on_bytes;
+  bool is_ended_with_client = true;  // It ends when the client does.
+};
+
+class ControllerActor final : public Actor {
+ public:
+  ControllerActor(World& world, std::uint64_t seed);
+
+  void handle(const quic::ReceivedDatagrams& datagrams, const Now& now) override;
+  void handle_timeout(const Now& now) override;
+  void settle(const Now& now) override;
+  std::optional<quic::Transmit> poll_transmit(std::span<std::byte> buffer, const Now& now) override;
+  std::optional<Instant> next_deadline() const override;
+
+  // ask calls the admin API and requires `status`; it returns the body.
+  nlohmann::json ask(std::string_view method, const std::string& path, const nlohmann::json& body,
+                     int status);
+  [[nodiscard]] const Digest& pin() const { return made_->https.public_key_digest(); }
+
+ private:
+  World& world_;
+  SeededRandom random_;
+  std::unique_ptr<store::SqliteStore> store_;
+  std::optional<controller::Initialised> made_;
+  std::optional<node::ControllerNode> node_;
+};
+
+class RelayActor final : public Actor, private node::DatagramSink {
+ public:
+  RelayActor(World& world, std::uint64_t seed, Secret token);
+
+  void handle(const quic::ReceivedDatagrams& datagrams, const Now& now) override;
+  void handle_timeout(const Now& now) override;
+  void settle(const Now& now) override;
+  std::optional<quic::Transmit> poll_transmit(std::span<std::byte> buffer, const Now& now) override;
+  std::optional<Instant> next_deadline() const override;
+  [[nodiscard]] const node::RelayNode& node() const { return node_; }
+
+ private:
+  void send(const SocketAddress& remote, std::span<const std::byte> bytes, std::size_t segment_size,
+            std::uint8_t ecn) override;
+
+  World& world_;
+  SeededRandom random_;
+  crypto::Identity identity_;
+  node::RelayNode node_;
+};
+
+class ConnectorActor final : public Actor {
+ public:
+  ConnectorActor(World& world, std::uint64_t seed, Secret token);
+
+  void handle(const quic::ReceivedDatagrams& datagrams, const Now& now) override;
+  void handle_timeout(const Now& now) override;
+  void settle(const Now& now) override;
+  std::optional<quic::Transmit> poll_transmit(std::span<std::byte> buffer, const Now& now) override;
+  std::optional<Instant> next_deadline() const override;
+
+  // The private network: names, and what listens where. Everything else refuses.
+  std::map<std::string, std::vector<IpAddress>> names;
+  std::map<SocketAddress, Service> services;
+  [[nodiscard]] const node::ConnectorNode& node() const { return node_; }
+  [[nodiscard]] std::size_t open_flow_count() const { return flows_.size(); }
+
+ private:
+  using FlowKey = connector::FlowKey;
+  struct Flow {
+    SocketAddress remote;
+    std::string unsent;
+    bool is_open = false;
+    bool is_client_ended = false;
+    bool is_finished = false;
+    std::uint64_t bytes_up = 0;
+    std::uint64_t bytes_down = 0;
+  };
+  void carry_out(node::ConnectorNode::Effect& effect, const Now& now);
+  void pump(FlowKey key, const Now& now);
+
+  SeededRandom random_;
+  crypto::Identity identity_;
+  node::ConnectorNode node_;
+  std::map<FlowKey, Flow> flows_;
+};
+
+// AppFlow is a flow as the application sees it.
+struct AppFlow {
+  bool is_ready = false;
+  bool is_over = false;  // Cut, aborted, or ended in order.
+  bool is_orderly = false;
+  std::optional<client::Outcome> refusal;
+  std::string received;
+  std::string unsent;
+  bool wants_end = false;  // End our side once `unsent` is gone.
+  bool is_end_sent = false;
+};
+
+class ClientActor final : public Actor {
+ public:
+  using FlowKey = client::FlowKey;
+
+  ClientActor(World& world, std::uint64_t seed, const std::string& key_file);
+
+  void handle(const quic::ReceivedDatagrams& datagrams, const Now& now) override;
+  void handle_timeout(const Now& now) override;
+  void settle(const Now& now) override;
+  std::optional<quic::Transmit> poll_transmit(std::span<std::byte> buffer, const Now& now) override;
+  std::optional<Instant> next_deadline() const override;
+
+  [[nodiscard]] FlowKey open(const std::string& target);
+  // send hands bytes to the flow; end_after ends our side after them.
+  void send(FlowKey key, std::string_view bytes, bool end_after);
+  [[nodiscard]] AppFlow& flow(FlowKey key) { return flows_.at(key); }
+  [[nodiscard]] const node::ClientNode& node() const { return node_; }
+  bool has_view = false;
+  std::optional<node::Refused> refused;
+
+ private:
+  void carry_out(node::ClientNode::Effect& effect, const Now& now);
+  void pump(FlowKey key, const Now& now);
+  void end(FlowKey key, bool is_orderly, const Now& now);
+
+  World& world_;
+  SeededRandom random_;
+  crypto::Identity identity_;
+  node::ClientNode node_;
+  std::map<FlowKey, AppFlow> flows_;
+};
+
+// House is the standard four, set up through the API: a network, a resource "db" at
+// db.internal:5432 and "web" at web.internal:80, a service account "ci" that a rule gives access to
+// "db" only.
+class House {
+ public:
+  explicit House(std::uint64_t seed, const Link& link = {});
+
+  // boot lets time pass until client and connector are up.
+  [[nodiscard]] bool boot(Duration limit = std::chrono::seconds(10));
+
+  World world;
+  std::unique_ptr<ControllerActor> controller;
+  std::unique_ptr<RelayActor> relay;
+  std::unique_ptr<ConnectorActor> connector;
+  std::unique_ptr<ClientActor> client;
+  std::string network_id;
+  std::string db_id;
+  std::string web_id;
+  std::string account_id;
+  std::string rule_id;
+
+ private:
+  void check_wire(const SocketAddress& from, const SocketAddress& to,
+                  std::span<const std::byte> bytes) const;
+};
+
+}  // namespace zt::sim
