@@ -569,41 +569,42 @@ ngtcp2_ssize Connection::write_packet(ngtcp2_path& path, ngtcp2_pkt_info& info,
         return result;
       }
     }
-    Http3::Output output;
+    output_.stream_id = -1;
+    output_.is_end = false;
+    output_.count = 0;
     if (have_streams && can_write_streams()) {
-      if (application_failure(http3_->next_output(output)) != 0) {
+      if (application_failure(http3_->next_output(output_)) != 0) {
         return NGTCP2_ERR_CALLBACK_FAILURE;
       }
     }
-    if (output.stream_id < 0 && !try_datagrams) {
+    if (output_.stream_id < 0 && !try_datagrams) {
       have_streams = false;
       try_datagrams = true;
       continue;
     }
-    std::array<ngtcp2_vec, Http3::Output::kPiecesMax> pieces;
-    for (std::size_t i = 0; i < output.count; ++i) {
-      pieces[i] = {output.pieces[i].base, output.pieces[i].len};
+    for (std::size_t i = 0; i < output_.count; ++i) {
+      pieces_[i] = {output_.pieces[i].base, output_.pieces[i].len};
     }
     std::uint32_t flags = NGTCP2_WRITE_STREAM_FLAG_NONE;
-    if (output.stream_id >= 0) flags |= NGTCP2_WRITE_STREAM_FLAG_MORE;
-    if (output.is_end) flags |= NGTCP2_WRITE_STREAM_FLAG_FIN;
+    if (output_.stream_id >= 0) flags |= NGTCP2_WRITE_STREAM_FLAG_MORE;
+    if (output_.is_end) flags |= NGTCP2_WRITE_STREAM_FLAG_FIN;
     ngtcp2_ssize accepted = -1;
     const ngtcp2_ssize result = ngtcp2_conn_writev_stream(
         native_.get(), &path, &info, buffer.data(), buffer.size(), &accepted, flags,
-        output.stream_id, pieces.data(), output.count, now);
+        output_.stream_id, pieces_.data(), output_.count, now);
     switch (result) {
       case NGTCP2_ERR_STREAM_DATA_BLOCKED:
-        http3_->block(output.stream_id);
+        http3_->block(output_.stream_id);
         continue;
       case NGTCP2_ERR_STREAM_SHUT_WR:
       case NGTCP2_ERR_STREAM_NOT_FOUND:
-        http3_->shut_writing(output.stream_id);
+        http3_->shut_writing(output_.stream_id);
         continue;
       default:
         break;
     }
-    if (output.stream_id >= 0 && accepted >= 0 &&
-        application_failure(http3_->wrote(output, static_cast<std::size_t>(accepted))) != 0) {
+    if (output_.stream_id >= 0 && accepted >= 0 &&
+        application_failure(http3_->wrote(output_, static_cast<std::size_t>(accepted))) != 0) {
       return NGTCP2_ERR_CALLBACK_FAILURE;
     }
     if (result != NGTCP2_ERR_WRITE_MORE) return result;

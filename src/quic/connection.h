@@ -192,6 +192,10 @@ class Connection {
   std::optional<ApplicationError> application_error_;
   std::optional<Ending> ending_;
   HeldPacket held_;
+  // Of write_packet(), kept because clearing them for each packet would cost more than filling
+  // them.
+  Http3::Output output_;
+  std::array<ngtcp2_vec, Http3::Output::kPiecesMax> pieces_{};
 };
 
 }  // namespace zt::quic

@@ -163,6 +163,7 @@ class Endpoint::Impl {
 
  private:
   void handle_packet(const SocketAddress& remote, BytesView packet, std::uint8_t ecn, Instant now);
+  void deliver(Connection& connection, const ReceivedPacket& packet, Instant now);
   [[nodiscard]] bool handle_reset(const SocketAddress& remote, BytesView packet, Instant now);
   void answer_closing(ConnectionKey key, const SocketAddress& remote, std::size_t size);
   void accept(const SocketAddress& remote, BytesView packet, std::uint8_t ecn, Instant now);
@@ -189,6 +190,9 @@ class Endpoint::Impl {
   std::map<ConnectionKey, Closing> closings_;  // In the order of closing, nearly that of `until`.
   DeadlineHeap deadlines_;
   TurnQueue turns_;
+  // Who got the last packet: usually also who gets the next one.
+  Connection* recent_ = nullptr;
+  ConnectionId recent_id_;
   Bytes datagram_polled_;
   // Connections refer to everything above.
   std::unordered_map<ConnectionKey, std::unique_ptr<Connection>> connections_;
@@ -242,6 +246,10 @@ void Endpoint::Impl::handle_packet(const SocketAddress& remote, BytesView packet
   }
   const bool is_long_header = (std::to_integer<unsigned>(packet[0]) & 0x80U) != 0;
   const ConnectionId destination_id = ConnectionId::from(ids.dcid, ids.dcidlen);
+  if (recent_ != nullptr && destination_id == recent_id_) {
+    deliver(*recent_, {remote, destination_id, is_long_header, ecn, packet}, now);
+    return;
+  }
   const auto found = context_.recipients.find(destination_id);
   if (found == context_.recipients.end()) {
     if (!is_long_header) {
@@ -262,13 +270,14 @@ void Endpoint::Impl::handle_packet(const SocketAddress& remote, BytesView packet
     answer_closing(found->second.key, remote, packet.size());
     return;
   }
-  connection->read({.remote = remote,
-                    .destination_id = destination_id,
-                    .is_long_header = is_long_header,
-                    .ecn = ecn,
-                    .bytes = packet},
-                   now);
-  if (!settle(*connection, now)) turns_.push(*connection);
+  recent_ = connection;
+  recent_id_ = destination_id;
+  deliver(*connection, {remote, destination_id, is_long_header, ecn, packet}, now);
+}
+
+void Endpoint::Impl::deliver(Connection& connection, const ReceivedPacket& packet, Instant now) {
+  connection.read(packet, now);
+  if (!settle(connection, now)) turns_.push(connection);
 }
 
 // handle_reset looks for the token of a Stateless Reset (RFC 9000 section 10.3.1): such a packet
@@ -324,13 +333,7 @@ void Endpoint::Impl::accept(const SocketAddress& remote, BytesView packet, std::
   connections_.emplace(key, std::move(made));
   ++handshakes_count_;
   ++context_.counters.handshakes_started;
-  connection.read({.remote = remote,
-                   .destination_id = request.destination_id,
-                   .is_long_header = true,
-                   .ecn = ecn,
-                   .bytes = packet},
-                  now);
-  if (!settle(connection, now)) turns_.push(connection);
+  deliver(connection, {remote, request.destination_id, true, ecn, packet}, now);
 }
 
 // check_token looks for the answer to our Retry and completes the request with it. It returns false
@@ -552,6 +555,7 @@ bool Endpoint::Impl::settle(Connection& connection, Instant now) {
   const bool is_known = connection.is_ready() || !connection.is_accepted();
   deadlines_.remove(connection);
   turns_.remove(connection);
+  if (recent_ == &connection) recent_ = nullptr;
   std::vector<ConnectionId> ids = connection.take_ids();
   connections_.erase(key);
   if (!ending.packet.empty()) {

@@ -72,7 +72,7 @@ class Http3 {
 
   // Output is the next piece of a stream to send; `stream_id` is -1 if there is none.
   struct Output {
-    static constexpr std::size_t kPiecesMax = 16;
+    static constexpr std::size_t kPiecesMax = 8;
     std::int64_t stream_id = -1;
     bool is_end = false;
     std::size_t count = 0;
