@@ -59,7 +59,7 @@ void add_connector_token(CLI::App& parent, Chosen& chosen) {
   add_token_options(leaf, *arguments);
   leaf.footer(
       "Examples:\n"
-      "  ZT_TOKEN=$(zt admin connector token office) zt connector run\n"
+      "  ZT_TOKEN=$(zt admin connector token office) zt connector\n"
       "  zt admin connector token office --uses 3 --expires 7d --out office.token");
 }
 
