@@ -271,7 +271,7 @@ Result judge_answer(int status, std::string_view body) {
   const auto problem = http::parse_problem(body, status);
   std::string detail;
   if (problem) detail = problem->detail.empty() ? problem->title : problem->detail;
-  if (detail.empty()) detail = fmt::format("it answered with status {}", status);
+  if (detail.empty()) detail = fmt::format("the controller answered with status {}", status);
   detail = printable(std::move(detail));
   switch (status) {
     case 401:

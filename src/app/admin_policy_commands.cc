@@ -66,7 +66,7 @@ void add_resource_options(CLI::App& leaf, ResourceArguments& changes, bool is_cr
   leaf.add_option("--udp", changes.udp, "UDP ports, likewise");
   CLI::Option* const alias = leaf.add_option(
       "--alias", changes.aliases, "Another name under which clients may ask for it. Repeatable");
-  alias->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  alias->allow_extra_args(false);
   if (!is_creation) {
     leaf.add_flag("--no-aliases", changes.is_without_aliases, "Remove all aliases")
         ->excludes(alias);
@@ -137,13 +137,11 @@ void add_rule_create(CLI::App& parent, Chosen& chosen) {
   leaf.add_option("--subject", rule.subjects,
                   "svc:NAME, user:NAME, group:NAME, an id, or everyone. Repeatable")
       ->required()
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+      ->allow_extra_args(false);
   leaf.add_option("--resource", rule.resources,
                   "Name or id of a resource, or everything. Repeatable")
       ->required()
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+      ->allow_extra_args(false);
   leaf.add_flag("--deny", rule.is_deny, "Forbid it, whatever other rules allow");
   leaf.add_option("--tcp", rule.tcp, "Only these TCP ports of the resources: 5432,8000-8100, all");
   leaf.add_option("--udp", rule.udp, "Only these UDP ports, likewise");
