@@ -190,7 +190,7 @@ void Calls::receive_body(Call& call, Instant now) {
 bool Calls::split_lines(Call& call) {
   std::size_t start = 0;
   for (;;) {
-    const std::size_t newline = call.received.find('\n', start);
+    const std::size_t newline = call.received.find('\n', std::max(start, call.searched));
     if (newline == std::string::npos) break;
     if (newline - start > limits_.line_size_max) return false;
     if (newline > start) {
@@ -199,6 +199,7 @@ bool Calls::split_lines(Call& call) {
     start = newline + 1;
   }
   call.received.erase(0, start);
+  call.searched = call.received.size();
   return call.received.size() <= limits_.line_size_max;
 }
 

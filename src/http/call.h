@@ -99,10 +99,11 @@ class Calls {
     CallKey key{};
     quic::StreamKey stream;
     bool is_streaming = false;
-    bool is_started = false;  // The response of a streaming call was 2xx.
-    Response response;        // status 0 until it arrives.
-    std::string unsent;       // Of the request's body.
-    std::string received;     // The body so far, or the unfinished line.
+    bool is_started = false;   // The response of a streaming call was 2xx.
+    Response response;         // status 0 until it arrives.
+    std::string unsent;        // Of the request's body.
+    std::string received;      // The body so far, or the unfinished line.
+    std::size_t searched = 0;  // How much of the unfinished line has no newline.
     Instant deadline;
   };
 
