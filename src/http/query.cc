@@ -68,20 +68,19 @@ std::optional<std::string> percent_decode(std::string_view text, bool is_form) {
   std::string decoded;
   decoded.reserve(text.size());
   for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '+' && is_form) {
-      decoded += ' ';
-    } else if (text[i] == '%') {
+    char c = text[i];
+    if (c == '+' && is_form) {
+      c = ' ';
+    } else if (c == '%') {
       if (text.size() - i < 3) return std::nullopt;
       const auto high = hex_value(text[i + 1]);
       const auto low = hex_value(text[i + 2]);
       if (!high || !low) return std::nullopt;
-      const unsigned byte = *high * 16U + *low;
-      if (byte < 0x20 || byte == 0x7f) return std::nullopt;
-      decoded += static_cast<char>(byte);
+      c = static_cast<char>(*high * 16U + *low);
       i += 2;
-    } else {
-      decoded += text[i];
     }
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) return std::nullopt;
+    decoded += c;
   }
   return decoded;
 }

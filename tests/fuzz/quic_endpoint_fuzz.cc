@@ -19,8 +19,10 @@
 #include "zt/base/bytes.h"
 #include "zt/base/random.h"
 
-namespace zt::quic {
 namespace {
+
+using namespace zt;
+using namespace zt::quic;
 
 const SocketAddress kServer{IpAddress::v4({192, 0, 2, 1}), 443};
 const SocketAddress kClient{IpAddress::v4({198, 51, 100, 7}), 50'000};
@@ -223,10 +225,9 @@ class World {
 };
 
 }  // namespace
-}  // namespace zt::quic
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  zt::quic::World world;
-  world.play(zt::quic::Script(std::as_bytes(std::span(data, size))));
+  World world;
+  world.play(Script(std::as_bytes(std::span(data, size))));
   return 0;
 }

@@ -58,8 +58,9 @@ struct Target {
 // none.
 [[nodiscard]] std::optional<std::vector<std::string>> split_path(std::string_view path);
 
-// percent_decode decodes %XX; it returns nothing for malformed encodings and for encoded bytes
-// below 0x20 and 0x7f. `+` stays unless `is_form`, in which case it means a space.
+// percent_decode decodes %XX; it returns nothing for malformed encodings and for control characters
+// (below 0x20, and 0x7f), encoded or not. `+` stays unless `is_form`, in which case it means a
+// space.
 [[nodiscard]] std::optional<std::string> percent_decode(std::string_view text,
                                                         bool is_form = false);
 

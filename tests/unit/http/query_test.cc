@@ -25,7 +25,8 @@ TEST_CASE("a query's names and values are decoded") {
 TEST_CASE("an ambiguous or malformed query is refused") {
   CHECK(Query::parse("a=1&a=2").error() == QueryError::repeated);
   CHECK(Query::parse("a=1&%61=2").error() == QueryError::repeated);
-  for (const std::string_view text : {"a=%", "a=%2", "a=%zz", "%=1", "a=%00", "a=%0d", "a=%7f"}) {
+  for (const std::string_view text :
+       {"a=%", "a=%2", "a=%zz", "%=1", "a=%00", "a=%0d", "a=%7f", "a=\x1d", "\x7f=a"}) {
     CAPTURE(text);
     CHECK(Query::parse(text).error() == QueryError::malformed);
   }
