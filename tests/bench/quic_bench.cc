@@ -22,8 +22,10 @@
 #include "zt/base/assert.h"
 #include "zt/base/random.h"
 
-namespace zt::quic {
 namespace {
+
+using namespace zt;
+using namespace zt::quic;
 
 const SocketAddress kServer{IpAddress::v4({192, 0, 2, 1}), 443};
 const SocketAddress kClient{IpAddress::v4({198, 51, 100, 7}), 50'000};
@@ -196,7 +198,6 @@ class Bench {
 };
 
 }  // namespace
-}  // namespace zt::quic
 
 int main(int argc, char** argv) {
   const std::vector<std::string_view> arguments(argv + 1, argv + argc);
@@ -206,15 +207,15 @@ int main(int argc, char** argv) {
                     otherwise);
     return otherwise;
   };
-  zt::quic::Options options;
+  Options options;
   options.seconds = number(0, 3);
   options.limits.payload_size_max = number(1, 1452);
   if (arguments.size() > 2 && arguments[2] == "bbr") {
-    options.limits.congestion_control = zt::quic::CongestionControl::bbr;
+    options.limits.congestion_control = CongestionControl::bbr;
   } else if (arguments.size() > 2 && arguments[2] == "reno") {
-    options.limits.congestion_control = zt::quic::CongestionControl::reno;
+    options.limits.congestion_control = CongestionControl::reno;
   }
   options.streams = number(3, 1);
-  zt::quic::Bench(options).run();
+  Bench(options).run();
   return 0;
 }
