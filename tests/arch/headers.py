@@ -80,7 +80,8 @@ def main():
     failed = 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         complaints = pool.map(
-            lambda item: compile_alone(item[1], arguments.get(item[0], everything), build), compiled)
+            lambda item: compile_alone(item[1], arguments.get(item[0], everything), build),
+            compiled)
         for (_, name), complaint in zip(compiled, complaints):
             if complaint:
                 failed += 1

@@ -21,7 +21,6 @@ BANNED = [
     (re.compile(r"TODO\(now\)"), "do it before it merges"),
     (re.compile(r"\bFIXME\b|\bXXX\b|\bTODO(?!\((now|soon|perf|security|test)\))"),
      "TODO(soon|perf|security|test): and a sentence"),
-    (re.compile(r"\busing namespace (?![\w:]*literals)"), "names in full, or one by one"),
     (re.compile(r"(?<![\w:])assert\("), "ZT_ASSERT, which is on in a release"),
     (re.compile(r"\basio::detached\b"), "a handler that reports the end to the supervisor"),
     (re.compile(r"\b(strcpy|strcat|sprintf|vsprintf|gets|strtok|atoi|atol|atof|alloca)\("),
@@ -30,6 +29,7 @@ BANNED = [
      "c-ares: the C library's resolver does not work in a static program"),
     (re.compile(r"\bstd::endl\b"), r"'\n'"),
 ]
+USING = re.compile(r"\busing namespace (?![\w:]*literals)")
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 
 
@@ -55,6 +55,8 @@ def check_text(file, text):
             yield number, "blanks at the end"
         if "\t" in line and file.endswith((*CPP, ".py", "meson.build")):
             yield number, "a tab"
+        if USING.search(line) and file.startswith(("include/", "src/")):
+            yield number, "names in full, or one by one"
         if file.endswith(CPP):
             yield from ((number, f"`{match[0].strip()}`: rather {better}")
                         for pattern, better in BANNED
