@@ -34,6 +34,7 @@ ERROR = re.compile(r"\berror:|\bERROR:|undefined reference")
 SKIPPED = 77  # The exit code of a script that cannot run here; its last line says why.
 JOBS = os.cpu_count() or 1
 LOG_TAIL = 40
+PROGRESS_INTERVAL = 30  # Seconds without a line before one says that something is still running.
 TIDY_BUDGET = 600  # Seconds. What was found clean before costs nothing of it.
 
 
@@ -83,10 +84,35 @@ def plain_count(output, code):
         return Count(skipped=1)
     if lines and (match := COUNTS.match(lines[-1])):
         count = Count(*map(int, match.groups()))
-        return count if (code == 0) == (count.failed == 0) else Count(count.passed,
-                                                                     max(count.failed, 1),
-                                                                     count.skipped)
+        if code != 0:
+            count.failed = max(count.failed, 1)
+        return count
     return Count(passed=1) if code == 0 else Count(failed=1)
+
+
+def execute(check, command):
+    """Returns the exit code of the command, or -1 if it had to be killed for its time."""
+    with check.log.open("w") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
+                                   stderr=subprocess.STDOUT, cwd=ROOT,
+                                   env=os.environ | check.environment)
+        deadline = time.monotonic() + check.timeout
+        while time.monotonic() < deadline:
+            try:
+                return process.wait(timeout=min(PROGRESS_INTERVAL, check.timeout))
+            except subprocess.TimeoutExpired:
+                progress = re.findall(r"^\[\d+/\d+\]", check.log.read_text(errors="replace"),
+                                      re.MULTILINE)
+                print(f"    {check.suite}/{check.name} {progress[-1] if progress else ''} …",
+                      flush=True)
+        process.terminate()  # A story then cleans up after itself.
+        try:
+            process.wait(timeout=PROGRESS_INTERVAL)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        log.write(f"\nkilled after {check.timeout:g} s\n")
+        return -1
 
 
 def run(check):
@@ -98,14 +124,7 @@ def run(check):
     if check.is_catch2:
         command += ["--reporter", "console::colour-mode=none", "--reporter", f"xml::out={report}"]
     started = time.monotonic()
-    with check.log.open("w") as log:
-        try:
-            code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log,
-                                  stderr=subprocess.STDOUT, timeout=check.timeout, cwd=ROOT,
-                                  env=os.environ | check.environment, check=False).returncode
-        except subprocess.TimeoutExpired:
-            log.write(f"\nkilled after {check.timeout:g} s\n")
-            code = -1
+    code = execute(check, command)
     output = check.log.read_text(errors="replace")
     count = catch2_count(report) if check.is_catch2 else plain_count(output, code)
     if code not in (0, SKIPPED) and count.failed == 0:
