@@ -14,7 +14,7 @@ namespace zt::client {
 void Engine::want_connector(FlowKey key, const Now& now) {
   Flow& flow = flows_.find(key)->second;
   const Access& access = accesses_.find(*flow.access)->second;
-  if (!access.grant) {  // It ended while the flow tried a connector.
+  if (!access.is_live(now.instant)) {  // It ended while the flow tried a connector.
     detach(key, flow, now);
     want_grant(key, now);
     return;

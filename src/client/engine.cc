@@ -115,16 +115,26 @@ void Engine::on(FlowRequested& input, const Now& now) {
 // open asks the connector, to which a connection stands.
 void Engine::open(FlowKey key, Flow& flow, const Now& now) {
   const Access& access = accesses_.find(*flow.access)->second;
-  if (!access.grant) {  // It was revoked, or denied anew, while the flow waited.
+  // The grant may have ended, or have been renewed for other ports, while the flow waited.
+  if (!access.is_live(now.instant) || !access.covers(flow.target.port)) {
     detach(key, flow, now);
     want_grant(key, now);
+    return;
+  }
+  const Peer& peer = peers_.find(*flow.peer)->second;
+  const bool is_named =
+      std::ranges::any_of(access.grant->connectors, [&](const GrantedConnector& connector) {
+        return connector.id == peer.connector && connector.certificate == peer.certificate;
+      });
+  if (!is_named) {  // The grant was renewed while the flow waited, for other connectors.
+    leave_peer(key, flow, now);
+    want_connector(key, now);
     return;
   }
   flow.state = State::wants_answer;
   flow.step_deadline = now.instant + limits_.answer_timeout;
   flow.grant = access.grant->id;
   flow.decision = access.grant->decision;
-  const Peer& peer = peers_.find(*flow.peer)->second;
   flow.connector = peer.connector;
   flow.path = "relayed:" + peer.relay.text;
   schedule(key, flow);

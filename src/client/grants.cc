@@ -37,9 +37,10 @@ std::optional<policy::Resource> to_resource(const grant::ResourceEntry& entry) {
 }  // namespace
 
 bool Engine::Access::covers(std::uint16_t port) const {
-  if (port == asked_port) return true;
-  return grant && std::ranges::any_of(grant->ports,
-                                      [&](const PortRange& range) { return range.contains(port); });
+  if (!grant) return false;
+  return port == granted_port || std::ranges::any_of(grant->ports, [&](const PortRange& range) {
+           return range.contains(port);
+         });
 }
 
 // --- The view.
@@ -205,7 +206,7 @@ bool Engine::make_room_for_access() {
 // ask sends the request, or parks it until the controller is back.
 void Engine::ask(AccessKey key, std::uint16_t port, const Now& now) {
   Access& access = accesses_.find(key)->second;
-  if (!access.is_asking()) access.request_deadline = now.instant + limits_.grant_timeout;
+  access.request_deadline = now.instant + limits_.grant_timeout;
   access.asked_port = port;
   access.is_parked = !is_controller_up_;
   if (is_controller_up_) {
@@ -258,6 +259,7 @@ void Engine::take_issued(AccessKey key, GrantIssued& issued, const Now& now) {
   access.renewal = now.instant + lifetime / 1000 * permille;
   last_decisions_[issued.resource] = "granted";
   access.grant = std::move(issued);
+  access.granted_port = access.asked_port;
   present(access);
   schedule(key, access);
   const std::set<FlowKey> waiting = access.waiting;
@@ -384,7 +386,21 @@ void Engine::expire_access(AccessKey key, const Now& now) {
     forget_if_idle(key);
     return;
   }
+  if (is_asked_elsewhere(key, access)) {
+    access.renewal = now.instant + limits_.renewal_retry;
+    schedule(key, access);
+    return;
+  }
   ask(key, access.asked_port, now);
+}
+
+// is_asked_elsewhere tells whether another access asks for the same: one question at a time.
+bool Engine::is_asked_elsewhere(AccessKey key, const Access& access) const {
+  const auto [begin, end] = accesses_by_target_.equal_range({access.host, access.protocol});
+  return std::any_of(begin, end, [&](const auto& entry) {
+    const Access& other = accesses_.find(entry.second)->second;
+    return entry.second != key && other.is_asking() && other.asked_port == access.asked_port;
+  });
 }
 
 // forget_if_idle drops an access that holds nothing and that nobody waits for or lives by.

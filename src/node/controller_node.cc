@@ -124,6 +124,13 @@ void ControllerNode::note(const controller::LogEvent& event) {
                               .message = decided.is_allowed ? "allowed a grant" : "denied a grant",
                               .fields = {{"decision", decided.decision.text}}});
                  },
+                 [this](const controller::RequestFailed& failed) {
+                   effects_.emplace_back(
+                       Notice{.level = NoticeLevel::warn,
+                              .message = "a request could not be served",
+                              .fields = {{"status", std::to_string(failed.status)},
+                                         {"reason", failed.detail}}});
+                 },
                  [this](const controller::StoreFailed& failed) {
                    effects_.emplace_back(
                        Notice{.level = NoticeLevel::error,

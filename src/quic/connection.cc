@@ -92,6 +92,10 @@ struct ConnectionCallbacks {
     if (connection.http3_ == nullptr) return 0;
     return connection.application_failure(connection.http3_->unblock(id));
   }
+  static int extend_max_remote_streams(ngtcp2_conn*, std::uint64_t count, void* user) noexcept {
+    if (Http3* http3 = self(user).http3()) http3->allow_requests(count);
+    return 0;
+  }
   static int get_new_connection_id(ngtcp2_conn*, ngtcp2_cid* cid,
                                    ngtcp2_stateless_reset_token* token, std::size_t,
                                    void* user) noexcept {
@@ -176,6 +180,7 @@ struct ConnectionCallbacks {
     callbacks.stream_reset = stream_reset;
     callbacks.recv_stop_sending = recv_stop_sending;
     callbacks.extend_max_stream_data = extend_max_stream_data;
+    callbacks.extend_max_remote_streams_bidi = extend_max_remote_streams;
     callbacks.recv_datagram = recv_datagram;
     return callbacks;
   }

@@ -87,7 +87,7 @@ struct NativeAddress {
 }
 [[nodiscard]] inline std::uint8_t* octets_of(const std::byte* bytes) {
   // ngtcp2's vectors are not const, although it only reads them.
-  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast,cppcoreguidelines-pro-type-const-cast)
+  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-*)
   return reinterpret_cast<std::uint8_t*>(const_cast<std::byte*>(bytes));
 }
 [[nodiscard]] inline BytesView bytes_of(const std::uint8_t* data, std::size_t size) {

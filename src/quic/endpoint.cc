@@ -34,7 +34,7 @@ constexpr std::size_t kRepliesQueuedMax = 256;
 // and common tunnels.
 constexpr std::array<std::uint16_t, 3> kProbedSizes = {1444, 1406, 1342};
 // After a wake-up that changed nothing, the next one is not before so long.
-constexpr Duration kDeadlineStep = std::chrono::microseconds(50);
+constexpr Duration kDeadlineStep = std::chrono::microseconds(10);
 
 // StatelessReply is a datagram that belongs to no live connection.
 struct StatelessReply {

@@ -28,8 +28,11 @@
 // Time     `now` never goes backwards. Timers only wake: deadlines are checked on every call.
 // Threats  Strangers get no memory to speak of: Retry (RFC 9000 section 8.1.2) once
 //          `handshakes_before_retry` handshakes are unfinished, a cap on unfinished handshakes, a
-//          deadline for each, at most three times the received bytes before validation. Peers are
-//          identified by their leaf certificate only. No 0-RTT, no session resumption, no qlog.
+//          deadline for each, at most three times the received bytes before validation, a budget of
+//          stateless replies; no events, only counters. Peers are identified by their leaf
+//          certificate only. No 0-RTT, no session resumption, no qlog. A Stateless Reset begins
+//          with noise, so a relay cannot route it: behind one, a peer that lost its state is
+//          noticed when idle.
 
 #include <cstddef>
 #include <cstdint>
@@ -99,7 +102,9 @@ struct ConnectionReady {  // The handshake is complete; for an accepted one, als
   SocketAddress remote;
   std::optional<PeerIdentity> peer;  // Always present on the connecting side.
 };
-struct ConnectionClosed {  // The last event of a connection. Its streams are gone without events.
+// ConnectionClosed is the last event of a connection; its streams are gone without events. It is
+// told of connections that were opened here and of accepted ones that were told ready.
+struct ConnectionClosed {
   ConnectionKey connection;
   CloseReason reason;
   std::uint64_t code = 0;  // Application or transport error code, 0 if none.
@@ -109,7 +114,9 @@ struct ConnectionMoved {  // The connection is on another remote address, valida
   ConnectionKey connection;
   SocketAddress remote;
 };
-struct MigrationFailed {  // migrate() did not reach `remote`; the connection stayed where it was.
+// MigrationFailed: migrate() did not reach `remote`. After a validating migration the connection is
+// where it was; after an immediate one it stays on the dead path until it is migrated again.
+struct MigrationFailed {
   ConnectionKey connection;
   SocketAddress remote;
 };
@@ -137,7 +144,10 @@ struct StreamStopped {  // The peer wants no more of our bytes (STOP_SENDING).
   StreamKey stream;
   std::uint64_t code = 0;
 };
-struct StreamClosed {  // Both sides are over and acknowledged; the key is dead.
+// StreamClosed: both sides are over and acknowledged, and all that arrived was consumed; the key is
+// dead once this event has been polled. Until then the peer may not open another stream in its
+// place: whoever gets StreamReset, and will not answer, ends the own side with finish() or reset().
+struct StreamClosed {
   StreamKey stream;
 };
 
@@ -271,9 +281,9 @@ class Endpoint {
   void handle(const ReceivedDatagrams& datagrams, Instant now);
   void handle_timeout(Instant now);
   [[nodiscard]] std::optional<Event> poll_event();
-  // poll_transmit writes at most one batch into `buffer` (at least 1500 bytes; 64 KiB is best; at
-  // most 64 segments and 65,000 bytes are used) and describes it, or returns nothing if there is
-  // nothing to send at `now` (pacing and congestion control may hold data back until
+  // poll_transmit writes at most one batch into `buffer` (at least `payload_size_max` bytes; 64 KiB
+  // is best; at most 64 segments and 65,000 bytes are used) and describes it, or returns nothing if
+  // there is nothing to send at `now` (pacing and congestion control may hold data back until
   // next_deadline()).
   [[nodiscard]] std::optional<Transmit> poll_transmit(std::span<std::byte> buffer, Instant now);
   [[nodiscard]] std::optional<Instant> next_deadline() const;
@@ -333,7 +343,8 @@ class Endpoint {
   std::size_t write(const StreamKey& stream, std::span<const std::byte> bytes);
   // finish ends our side after all committed bytes (FIN). Repeated calls do nothing.
   void finish(const StreamKey& stream);
-  // is_finish_acknowledged tells whether the peer has everything, FIN included.
+  // is_send_drained tells whether the peer has everything, FIN included; true also for a stream
+  // that is gone, false for one that was reset or stopped.
   [[nodiscard]] bool is_send_drained(const StreamKey& stream) const;
 
   // readable never blocks: empty and not at the end means "nothing yet".

@@ -291,6 +291,10 @@ Http3Result Http3::unblock(std::int64_t stream_id) {
   return to_result(nghttp3_conn_unblock_stream(session_, stream_id));
 }
 
+void Http3::allow_requests(std::uint64_t count) {
+  if (is_server_) nghttp3_conn_set_max_client_streams_bidi(session_, count);
+}
+
 void Http3::reset_by_peer(std::int64_t stream_id, std::uint64_t code) {
   Stream* stream = find(stream_id);
   if (stream == nullptr || stream->is_receiving_over) return;

@@ -67,6 +67,9 @@ class Http3 {
   [[nodiscard]] Http3Result acknowledge(std::int64_t stream_id, std::uint64_t size);
   [[nodiscard]] Http3Result close_stream(std::int64_t stream_id, std::uint64_t code);
   [[nodiscard]] Http3Result unblock(std::int64_t stream_id);
+  // allow_requests says how many requests the peer may have opened in all: PRIORITY_UPDATE frames
+  // (RFC 9218 section 7.2) for others are errors.
+  void allow_requests(std::uint64_t count);
   void reset_by_peer(std::int64_t stream_id, std::uint64_t code);
   void stopped_by_peer(std::int64_t stream_id, std::uint64_t code);
 

@@ -22,10 +22,8 @@
 #include "zt/base/assert.h"
 #include "zt/base/random.h"
 
+namespace zt::quic {
 namespace {
-
-using namespace zt;
-using namespace zt::quic;
 
 const SocketAddress kServer{IpAddress::v4({192, 0, 2, 1}), 443};
 const SocketAddress kClient{IpAddress::v4({198, 51, 100, 7}), 50'000};
@@ -198,6 +196,7 @@ class Bench {
 };
 
 }  // namespace
+}  // namespace zt::quic
 
 int main(int argc, char** argv) {
   const std::vector<std::string_view> arguments(argv + 1, argv + argc);
@@ -207,15 +206,15 @@ int main(int argc, char** argv) {
                     otherwise);
     return otherwise;
   };
-  Options options;
+  zt::quic::Options options;
   options.seconds = number(0, 3);
   options.limits.payload_size_max = number(1, 1452);
   if (arguments.size() > 2 && arguments[2] == "bbr") {
-    options.limits.congestion_control = CongestionControl::bbr;
+    options.limits.congestion_control = zt::quic::CongestionControl::bbr;
   } else if (arguments.size() > 2 && arguments[2] == "reno") {
-    options.limits.congestion_control = CongestionControl::reno;
+    options.limits.congestion_control = zt::quic::CongestionControl::reno;
   }
   options.streams = number(3, 1);
-  Bench(options).run();
+  zt::quic::Bench(options).run();
   return 0;
 }

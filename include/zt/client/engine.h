@@ -343,7 +343,8 @@ class Engine {
   struct Access {
     Host host;
     Protocol protocol = Protocol::tcp;
-    std::uint16_t asked_port = 0;
+    std::uint16_t asked_port = 0;       // Of the last request.
+    std::uint16_t granted_port = 0;     // Of the request that the held grant answered.
     std::optional<RequestKey> request;  // On its way.
     bool is_parked = false;             // To be asked for when the controller is back.
     Instant request_deadline;           // While on its way or parked.
@@ -355,6 +356,7 @@ class Engine {
     std::set<FlowKey> flows;    // That live, or are about to, by the grant.
     std::optional<Instant> timer;
 
+    [[nodiscard]] bool is_live(Instant now) const { return grant.has_value() && now < expires; }
     [[nodiscard]] bool is_asking() const { return request.has_value() || is_parked; }
     [[nodiscard]] bool covers(std::uint16_t port) const;
   };
@@ -448,6 +450,7 @@ class Engine {
   void take_unavailable(AccessKey key, const std::string& reason, const Now& now);
   void present(const Access& access);
   void expire_access(AccessKey key, const Now& now);
+  [[nodiscard]] bool is_asked_elsewhere(AccessKey key, const Access& access) const;
   void remember_denial(const Authority& target, Protocol protocol, const Outcome& outcome,
                        const Now& now);
   void schedule(AccessKey key, Access& access);

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// app/admin_body.h: what `zt admin` was told, as the JSON that the administrators' API takes.
+//
+// Theory of operation
+//   Pure functions: arguments in, a body or a sentence out. An argument that was not given is not
+//   in the body, so that the controller's default holds. What the controller checks is not checked
+//   here, except where the words of the command line are not those of the API.
+
+#include <expected>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "zt/base/time.h"
+
+namespace zt::app {
+
+using BodyOrSentence = std::expected<nlohmann::json, std::string>;
+
+// ports_body reads "all", "none", or ports and ranges with commas: "5432,8000-8100". The sentence
+// names `option`.
+[[nodiscard]] BodyOrSentence ports_body(std::string_view option, std::string_view text);
+
+// time_body reads a time (RFC 3339), or a duration from `now` ("30d"), and writes the time; "never"
+// is null.
+[[nodiscard]] BodyOrSentence time_body(std::string_view option, std::string_view text,
+                                       UnixTime now);
+
+// Reference is how the command line names an object: by its id, by its name, or by a word that
+// stands for all of a kind.
+struct Reference {
+  enum class By : unsigned char { id, name, word };
+  By by = By::name;
+  std::string kind;  // As in the API's paths: "users".
+  std::string text;
+
+  friend bool operator==(const Reference&, const Reference&) = default;
+};
+
+// parse_reference tells an id of `kind`, whose ids begin with `prefix`, from a name.
+[[nodiscard]] Reference parse_reference(std::string_view kind, std::string_view prefix,
+                                        std::string_view text);
+
+// parse_subject reads svc:NAME, user:NAME, group:NAME, the id of one, or "everyone".
+[[nodiscard]] std::expected<Reference, std::string> parse_subject(std::string_view text);
+
+// parse_rule_resource reads the name or id of a resource, or "everything".
+[[nodiscard]] Reference parse_rule_resource(std::string_view text);
+
+struct TokenArguments {
+  std::string name;
+  std::string lifetime;  // "1h".
+  std::optional<int> uses;
+  std::string address;  // Of relays.
+  std::string region;
+};
+[[nodiscard]] BodyOrSentence token_body(const TokenArguments& arguments);
+
+struct ResourceArguments {
+  std::string name;
+  std::string network;  // An id.
+  std::string address;
+  std::string tcp;
+  std::string udp;
+  std::vector<std::string> aliases;
+  bool is_without_aliases = false;  // Removes them.
+};
+// resource_body fails if nothing was given.
+[[nodiscard]] BodyOrSentence resource_body(const ResourceArguments& arguments);
+
+struct RuleArguments {
+  std::string name;
+  std::vector<std::string> subjects;   // Ids, or "everyone".
+  std::vector<std::string> resources;  // Ids, or "everything".
+  bool is_deny = false;
+  std::string tcp;
+  std::string udp;
+  std::string until;
+};
+// rule_body: the API has one list of ports for the protocols of a rule; --tcp and --udp with
+// different ports are two rules.
+[[nodiscard]] BodyOrSentence rule_body(const RuleArguments& arguments, UnixTime now);
+
+}  // namespace zt::app

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+// app/admin_policy_commands.cc: resources, and the rules that give access to them.
+#include <fmt/format.h>
+
+#include "app/admin_leaf.h"
+#include "app/admin_list.h"
+#include "io/clock.h"
+#include "zt/http/query.h"
+
+namespace zt::app {
+
+namespace {
+
+using nlohmann::json;
+
+struct ResourceCommand {
+  CommonArguments common;
+  std::string resource;  // Of an update: name or id.
+  ResourceArguments changes;
+};
+
+// resource_changes returns the body with the network's id in the place of its name.
+Attempt<json> resource_changes(const AdminSession& session, const ResourceCommand& command) {
+  ResourceArguments changes = command.changes;
+  // What is wrong with the command line is said before anything is asked.
+  if (const auto checked = resource_body(changes); !checked) return usage(checked.error());
+  if (!changes.network.empty()) {
+    auto network = session.find_id(kNetworks, changes.network);
+    if (!network) return std::unexpected(network.error());
+    changes.network = std::move(*network);
+  }
+  auto body = resource_body(changes);
+  if (!body) return usage(body.error());
+  return std::move(*body);
+}
+
+Done create_resource(const AdminSession& session, const ResourceCommand& command) {
+  auto body = resource_changes(session, command);
+  if (!body) return std::unexpected(body.error());
+  const auto object = session.post("resources", std::move(*body));
+  if (!object) return std::unexpected(object.error());
+  print_made(command.common, "created", kResources, *object);
+  return {};
+}
+
+Done update_resource(const AdminSession& session, const ResourceCommand& command) {
+  auto body = resource_changes(session, command);
+  if (!body) return std::unexpected(body.error());
+  const auto id = session.find_id(kResources, command.resource);
+  if (!id) return std::unexpected(id.error());
+  const auto object =
+      session.patch(fmt::format("resources/{}", http::percent_encode(*id)), std::move(*body));
+  if (!object) return std::unexpected(object.error());
+  print_made(command.common, "updated", kResources, *object);
+  return {};
+}
+
+void add_resource_options(CLI::App& leaf, ResourceArguments& changes, bool is_creation) {
+  leaf.add_option("--network", changes.network, "Name or id of the network that it is in")
+      ->required(is_creation);
+  leaf.add_option("--address", changes.address,
+                  "Name, name with wildcards, address or prefix: db.internal, *.dev.internal, "
+                  "10.0.0.5, 10.1.0.0/16")
+      ->required(is_creation);
+  leaf.add_option("--tcp", changes.tcp, "TCP ports: 5432,8000-8100, all, or none");
+  leaf.add_option("--udp", changes.udp, "UDP ports, likewise");
+  CLI::Option* const alias = leaf.add_option(
+      "--alias", changes.aliases, "Another name under which clients may ask for it. Repeatable");
+  alias->allow_extra_args(false);
+  if (!is_creation) {
+    leaf.add_flag("--no-aliases", changes.is_without_aliases, "Remove all aliases")
+        ->excludes(alias);
+  }
+}
+
+void add_resource_create(CLI::App& parent, Chosen& chosen) {
+  auto command = std::make_shared<ResourceCommand>();
+  CLI::App& leaf =
+      add_leaf(parent, chosen, "create", "Create a resource", command, create_resource);
+  leaf.add_option("NAME", command->changes.name, "A name that no other has")->required();
+  add_resource_options(leaf, command->changes, true);
+  add_json_flag(leaf, command);
+  leaf.footer(
+      "Nobody may reach a new resource: see zt admin rule create.\n\n"
+      "Examples:\n"
+      "  zt admin resource create db --network office --address db.internal --tcp 5432\n"
+      "  zt admin resource create lab --network office --address 10.8.0.0/16 --tcp all --udp 53");
+}
+
+void add_resource_update(CLI::App& parent, Chosen& chosen) {
+  auto command = std::make_shared<ResourceCommand>();
+  CLI::App& leaf = add_leaf(parent, chosen, "update", "Change what is given, leave the rest",
+                            command, update_resource);
+  leaf.add_option("NAME", command->resource, "Name or id of the resource")->required();
+  leaf.add_option("--name", command->changes.name, "New name");
+  add_resource_options(leaf, command->changes, false);
+  add_json_flag(leaf, command);
+  leaf.footer("Example:\n  zt admin resource update db --tcp 5432,6432");
+}
+
+// --- Rules.
+
+struct RuleCommand {
+  CommonArguments common;
+  RuleArguments rule;
+};
+
+Done create_rule(const AdminSession& session, const RuleCommand& command) {
+  RuleArguments rule = command.rule;
+  const UnixTime now = io::read_clocks().unix_time;
+  if (const auto checked = rule_body(rule, now); !checked) return usage(checked.error());
+  for (std::string& subject : rule.subjects) {
+    const auto reference = parse_subject(subject);
+    if (!reference) return usage(reference.error());
+    auto id = session.find_id(*reference);
+    if (!id) return std::unexpected(id.error());
+    subject = std::move(*id);
+  }
+  for (std::string& resource : rule.resources) {
+    auto id = session.find_id(parse_rule_resource(resource));
+    if (!id) return std::unexpected(id.error());
+    resource = std::move(*id);
+  }
+  auto body = rule_body(rule, now);
+  if (!body) return usage(body.error());
+  const auto object = session.post("access-rules", std::move(*body));
+  if (!object) return std::unexpected(object.error());
+  print_made(command.common, "created", kRules, *object);
+  return {};
+}
+
+void add_rule_create(CLI::App& parent, Chosen& chosen) {
+  auto command = std::make_shared<RuleCommand>();
+  CLI::App& leaf = add_leaf(parent, chosen, "create", "Create a rule", command, create_rule);
+  RuleArguments& rule = command->rule;
+  leaf.add_option("NAME", rule.name, "A name that no other has")->required();
+  leaf.add_option("--subject", rule.subjects,
+                  "svc:NAME, user:NAME, group:NAME, an id, or everyone. Repeatable")
+      ->required()
+      ->allow_extra_args(false);
+  leaf.add_option("--resource", rule.resources,
+                  "Name or id of a resource, or everything. Repeatable")
+      ->required()
+      ->allow_extra_args(false);
+  leaf.add_flag("--deny", rule.is_deny, "Forbid it, whatever other rules allow");
+  leaf.add_option("--tcp", rule.tcp, "Only these TCP ports of the resources: 5432,8000-8100, all");
+  leaf.add_option("--udp", rule.udp, "Only these UDP ports, likewise");
+  leaf.add_option("--until", rule.until,
+                  "When the rule ends: 30d, 12h, or 2030-12-31T23:59:59Z; default: never");
+  add_json_flag(leaf, command);
+  leaf.footer(
+      "Without --tcp and --udp the rule is for every port that the resources offer. What no rule "
+      "allows\nis denied; a rule with --deny wins over all that allow.\n\n"
+      "Examples:\n"
+      "  zt admin rule create ci-db --subject svc:ci --resource db\n"
+      "  zt admin rule create oncall --subject group:oncall --resource db --tcp 22 --until 12h\n"
+      "  zt admin rule create no-billing --deny --subject everyone --resource billing");
+}
+
+}  // namespace
+
+void add_policy_commands(CLI::App& admin, Chosen& chosen) {
+  CLI::App& resource =
+      add_kind_group(admin, kResources, "Resources: what can be reached inside a network");
+  add_resource_create(resource, chosen);
+  add_list(resource, chosen, kResources);
+  add_show(resource, chosen, kResources);
+  add_resource_update(resource, chosen);
+  add_switches(resource, chosen, kResources);
+  add_delete(resource, chosen, kResources);
+
+  CLI::App& rule = add_kind_group(admin, kRules, "Rules: who may reach what");
+  add_rule_create(rule, chosen);
+  add_list(rule, chosen, kRules);
+  add_show(rule, chosen, kRules);
+  add_switches(rule, chosen, kRules);
+  add_delete(rule, chosen, kRules);
+}
+
+}  // namespace zt::app

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// app/admin_session.h: what the commands of `zt admin` ask of the API: objects by name, lists,
+// changes, and secrets that are shown once.
+//
+// Theory of operation
+//   A Kind says what one kind of object is called, in the API and on the command line. Whatever a
+//   user types for an object is its id, which is taken as it is, or its name, which is looked up.
+//   Names of devices and tokens need not be unique: two objects of one name are a failure that
+//   lists their ids.
+//
+//   A new secret goes to standard output or into a new file of mode 0600. If the file cannot be
+//   written the secret would be lost but valid: what it belongs to is deleted again.
+//
+// Limits   kItemsMax objects of a list.
+
+#include <cstddef>
+#include <expected>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "app/admin_body.h"
+#include "app/admin_client.h"
+
+namespace zt::app {
+
+struct Kind {
+  std::string_view path;     // In the API: "service-accounts".
+  std::string_view noun;     // In sentences: "service account".
+  std::string_view command;  // On the command line: "service-account".
+  std::string_view prefix;   // Of ids: "svc".
+  bool is_name_unique = true;
+
+  friend bool operator==(const Kind&, const Kind&) = default;
+};
+
+inline constexpr Kind kNetworks{"networks", "network", "network", "net"};
+inline constexpr Kind kConnectors{"connectors", "connector", "connector", "con"};
+inline constexpr Kind kRelays{"relays", "relay", "relay", "rly"};
+inline constexpr Kind kResources{"resources", "resource", "resource", "res"};
+inline constexpr Kind kGroups{"groups", "group", "group", "grp"};
+inline constexpr Kind kUsers{"users", "user", "user", "usr"};
+inline constexpr Kind kServiceAccounts{"service-accounts", "service account", "service-account",
+                                       "svc"};
+inline constexpr Kind kDevices{"devices", "device", "device", "dev", false};
+inline constexpr Kind kRules{"access-rules", "rule", "rule", "rul"};
+inline constexpr Kind kApiKeys{"api-keys", "API key", "api-key", "key"};
+inline constexpr Kind kEnrolmentTokens{"enrolment-tokens", "enrolment token", "enrolment-token",
+                                       "tok", false};
+
+template <class T>
+using Attempt = std::expected<T, AdminFailure>;
+using Done = Attempt<void>;
+using Names = std::map<std::string, std::string>;  // Of objects, by id.
+
+[[nodiscard]] std::unexpected<AdminFailure> failure(ExitCode code, std::string sentence);
+[[nodiscard]] std::unexpected<AdminFailure> usage(std::string sentence);
+
+// SecretOutput is --out and --force.
+struct SecretOutput {
+  std::string file = "-";  // "-" is standard output.
+  bool is_forced = false;  // Replaces a file that is there.
+
+  // check fails if the file could not be written, before a secret is made for it.
+  [[nodiscard]] Done check() const;
+  // write writes `secret`, which ends with a newline.
+  [[nodiscard]] Done write(const std::string& secret) const;
+};
+
+class AdminSession {
+ public:
+  // open reads the access file: `access` if it is not empty, else ZT_ADMIN, else the first of the
+  // usual places that exists.
+  [[nodiscard]] static Attempt<AdminSession> open(const std::string& access);
+
+  // find returns the object that `text` names.
+  [[nodiscard]] Attempt<nlohmann::json> find(const Kind& kind, const std::string& text) const;
+  // find_id is find for callers who need the id only: an id costs no question.
+  [[nodiscard]] Attempt<std::string> find_id(const Kind& kind, const std::string& text) const;
+  [[nodiscard]] Attempt<std::string> find_id(const Reference& reference) const;
+
+  // list returns up to `count_max` items, page by page. `query` is encoded, without question mark.
+  [[nodiscard]] Attempt<nlohmann::json> list(const std::string& path, const std::string& query = {},
+                                             std::size_t count_max = kItemsMax) const;
+  // list_whole is list for paths that have one page and take no query.
+  [[nodiscard]] Attempt<nlohmann::json> list_whole(const std::string& path) const;
+  // names returns the names of all objects of `kinds`.
+  [[nodiscard]] Attempt<Names> names(std::span<const Kind> kinds) const;
+
+  [[nodiscard]] Attempt<nlohmann::json> post(const std::string& path, nlohmann::json body) const;
+  [[nodiscard]] Attempt<nlohmann::json> patch(const std::string& path, nlohmann::json body) const;
+  [[nodiscard]] Done put(const std::string& path) const;
+  [[nodiscard]] Done remove(const std::string& path) const;
+  [[nodiscard]] Attempt<AdminAnswer> call(const AdminRequest& request) const;
+
+  // make_secret posts `body`, writes the member `member` of the answer to `output`, and returns the
+  // rest of the answer. `undo` is the path below which the answer's id can be deleted.
+  [[nodiscard]] Attempt<nlohmann::json> make_secret(const std::string& path, nlohmann::json body,
+                                                    const char* member, const std::string& undo,
+                                                    const SecretOutput& output) const;
+
+ private:
+  static constexpr std::size_t kItemsMax = 100'000;
+
+  AdminSession(AdminAccess access, std::string file)
+      : client_(std::move(access)), file_(std::move(file)) {}
+
+  AdminClient client_;
+  std::string file_;  // For people.
+};
+
+// text_in returns a member that is a string, or nothing.
+[[nodiscard]] std::string text_in(const nlohmann::json& object, const char* member);
+
+}  // namespace zt::app
