@@ -198,6 +198,9 @@ void ConnectorNode::take_endpoint_event(const quic::Event& event, const Now& now
     if (const auto flow = flows_.flow_of(writable->stream)) {
       effects_.emplace_back(FlowWritable{*flow});
     }
+  } else if (const auto* over = std::get_if<quic::StreamClosed>(&event)) {
+    const auto flow = flows_.close(over->stream);
+    if (flow && open_flows_.contains(*flow)) effects_.emplace_back(FlowReadable{*flow});
   } else if (const auto* reset = std::get_if<quic::StreamReset>(&event)) {
     abort_flow(reset->stream);
   } else if (const auto* stopped = std::get_if<quic::StreamStopped>(&event)) {

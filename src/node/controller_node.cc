@@ -92,54 +92,54 @@ ControllerNode::Answer ControllerNode::ask(http::Request request, std::string bo
 }
 
 void ControllerNode::note(const controller::LogEvent& event) {
-  std::visit(Overloaded{
-                 [this](const controller::NodeEnrolled& enrolled) {
-                   effects_.emplace_back(Notice{.level = NoticeLevel::info,
-                                                .message = "admitted a node",
-                                                .fields = {{"node", enrolled.node}}});
-                 },
-                 [this](const controller::WatchStarted& started) {
-                   effects_.emplace_back(
-                       Notice{.level = NoticeLevel::info,
-                              .message = "a node is watching",
-                              .fields = {{"node", started.node},
-                                         {"watchers", std::to_string(started.watcher_count)}}});
-                 },
-                 [this](const controller::WatchEnded& ended) {
-                   effects_.emplace_back(
-                       Notice{.level = NoticeLevel::info,
-                              .message = "a node stopped watching",
-                              .fields = {{"node", ended.node}, {"reason", ended.reason}}});
-                 },
-                 [this](const controller::AccessChanged& changed) {
-                   effects_.emplace_back(Notice{
-                       .level = NoticeLevel::info,
+  std::visit(
+      Overloaded{
+          [this](const controller::NodeEnrolled& enrolled) {
+            effects_.emplace_back(Notice{.level = NoticeLevel::info,
+                                         .message = "admitted a node",
+                                         .fields = {{"node", enrolled.node}}});
+          },
+          [this](const controller::WatchStarted& started) {
+            effects_.emplace_back(
+                Notice{.level = NoticeLevel::info,
+                       .message = "a node is watching",
+                       .fields = {{"node", started.node},
+                                  {"watchers", std::to_string(started.watcher_count)}}});
+          },
+          [this](const controller::WatchEnded& ended) {
+            effects_.emplace_back(
+                Notice{.level = NoticeLevel::info,
+                       .message = "a node stopped watching",
+                       .fields = {{"node", ended.node}, {"reason", ended.reason}}});
+          },
+          [this](const controller::AccessChanged& changed) {
+            effects_.emplace_back(
+                Notice{.level = NoticeLevel::info,
                        .message = "access changed",
                        .fields = {{"revision", std::to_string(changed.revision)},
                                   {"grants_revoked", std::to_string(changed.revoked_count)}}});
-                 },
-                 [this](const controller::GrantDecided& decided) {
-                   effects_.emplace_back(
-                       Notice{.level = NoticeLevel::debug,
-                              .message = decided.is_allowed ? "allowed a grant" : "denied a grant",
-                              .fields = {{"decision", decided.decision.text}}});
-                 },
-                 [this](const controller::RequestFailed& failed) {
-                   effects_.emplace_back(
-                       Notice{.level = NoticeLevel::warn,
-                              .message = "a request could not be served",
-                              .fields = {{"status", std::to_string(failed.status)},
-                                         {"reason", failed.detail}}});
-                 },
-                 [this](const controller::StoreFailed& failed) {
-                   effects_.emplace_back(
-                       Notice{.level = NoticeLevel::error,
-                              .message = "the store failed",
-                              .fields = {{"error", std::string(controller::to_text(failed.error))},
-                                         {"action", failed.action}}});
-                 },
-             },
-             event);
+          },
+          [this](const controller::GrantDecided& decided) {
+            effects_.emplace_back(
+                Notice{.level = NoticeLevel::debug,
+                       .message = decided.is_allowed ? "allowed a grant" : "denied a grant",
+                       .fields = {{"decision", decided.decision.text}}});
+          },
+          [this](const controller::RequestFailed& failed) {
+            effects_.emplace_back(Notice{
+                .level = NoticeLevel::warn,
+                .message = "a request could not be served",
+                .fields = {{"status", std::to_string(failed.status)}, {"reason", failed.detail}}});
+          },
+          [this](const controller::StoreFailed& failed) {
+            effects_.emplace_back(
+                Notice{.level = NoticeLevel::error,
+                       .message = "the store failed",
+                       .fields = {{"error", std::string(controller::to_text(failed.error))},
+                                  {"action", failed.action}}});
+          },
+      },
+      event);
 }
 
 }  // namespace zt::node

@@ -8,11 +8,15 @@
 //   words of quic::Endpoint. A flow without a stream answers like one whose peer is gone: nothing
 //   to read, no space to write.
 //
+//   A stream that closed in order, with nothing left to read, reads as its end: its peer said FIN.
+//   The endpoint forgets such a stream at once, maybe before the shell has looked.
+//
 // Limits   The pairs are bounded by the role's limit of flows.
 
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 
 #include "quic/endpoint.h"
@@ -30,11 +34,18 @@ class FlowStreams {
     streams_[flow] = stream;
     flows_[stream] = flow;
   }
+  // close is told that a stream is closed; it returns the flow that it carried.
+  std::optional<FlowKey> close(const quic::StreamKey& stream) {
+    const auto flow = flow_of(stream);
+    if (flow) closed_.insert(*flow);
+    return flow;
+  }
   void unpair(FlowKey flow) {
     const auto found = streams_.find(flow);
     if (found == streams_.end()) return;
     flows_.erase(found->second);
     streams_.erase(found);
+    closed_.erase(flow);
   }
   [[nodiscard]] std::optional<quic::StreamKey> stream_of(FlowKey flow) const {
     const auto found = streams_.find(flow);
@@ -59,6 +70,7 @@ class FlowStreams {
     if (const auto stream = stream_of(flow)) endpoint_.finish(*stream);
   }
   [[nodiscard]] quic::Readable readable(FlowKey flow) const {
+    if (closed_.contains(flow)) return {.bytes = {}, .is_end = true};
     const auto stream = stream_of(flow);
     return stream ? endpoint_.readable(*stream) : quic::Readable{};
   }
@@ -77,6 +89,7 @@ class FlowStreams {
   quic::Endpoint& endpoint_;
   std::map<FlowKey, quic::StreamKey> streams_;
   std::map<quic::StreamKey, FlowKey> flows_;
+  std::set<FlowKey> closed_;
 };
 
 }  // namespace zt::node

@@ -25,14 +25,14 @@ std::string payload(std::size_t size) {
 
 TEST_CASE("a private service is reached through all four roles", "[sim]") {
   House house(seed_of(1));
-  INFO(house.world.replay());
+  INFO("replay: ZT_SEED=" << house.world.seed());
   REQUIRE(house.boot());
   const auto flow = house.client->open("db.internal:5432");
   const std::string request = payload(100);
   house.client->send(flow, request, true);
   REQUIRE(house.world.run_until([&] { return house.client->flow(flow).is_over; }, 10s));
   CHECK(house.client->flow(flow).is_orderly);
-  CHECK(house.client->flow(flow).received == request);
+  CHECK((house.client->flow(flow).received == request));
   REQUIRE(house.world.run_until([&] { return house.connector->open_flow_count() == 0; }, 1s));
 
   // Both ends report to the central log.
@@ -43,19 +43,19 @@ TEST_CASE("a private service is reached through all four roles", "[sim]") {
 
 TEST_CASE("bulk in both directions survives loss, duplication and reordering", "[sim]") {
   House house(seed_of(2), {.delay = 10ms, .jitter = 5ms, .loss = 0.02, .duplication = 0.02});
-  INFO(house.world.replay());
+  INFO("replay: ZT_SEED=" << house.world.seed());
   REQUIRE(house.boot(30s));
   const auto flow = house.client->open("db.internal:5432");
   const std::string request = payload(std::size_t{3} << 20U);
   house.client->send(flow, request, true);
   REQUIRE(house.world.run_until([&] { return house.client->flow(flow).is_over; }, 120s));
   CHECK(house.client->flow(flow).is_orderly);
-  CHECK(house.client->flow(flow).received == request);
+  CHECK((house.client->flow(flow).received == request));
 }
 
 TEST_CASE("what no rule allows is refused, and the refusal names why", "[sim]") {
   House house(seed_of(3));
-  INFO(house.world.replay());
+  INFO("replay: ZT_SEED=" << house.world.seed());
   REQUIRE(house.boot());
   SECTION("a resource without access is none of this client's business") {
     const auto flow = house.client->open("web.internal:80");
@@ -84,7 +84,7 @@ TEST_CASE("what no rule allows is refused, and the refusal names why", "[sim]") 
 
 TEST_CASE("a service that refuses is reported as refused, not as a broken tunnel", "[sim]") {
   House house(seed_of(4));
-  INFO(house.world.replay());
+  INFO("replay: ZT_SEED=" << house.world.seed());
   REQUIRE(house.boot());
   house.connector->services.clear();
   const auto flow = house.client->open("db.internal:5432");
@@ -95,7 +95,7 @@ TEST_CASE("a service that refuses is reported as refused, not as a broken tunnel
 
 TEST_CASE("a name that leads to loopback or metadata is refused at the connector", "[sim]") {
   House house(seed_of(5));
-  INFO(house.world.replay());
+  INFO("replay: ZT_SEED=" << house.world.seed());
   REQUIRE(house.boot());
   for (const char* disguise : {"127.0.0.1", "::1", "169.254.169.254", "::ffff:127.0.0.1",
                                "64:ff9b::7f00:1", "2002:7f00:1::", "10.20.0.2", "fe80::1"}) {
@@ -111,7 +111,7 @@ TEST_CASE("a name that leads to loopback or metadata is refused at the connector
 
 TEST_CASE("revoking access cuts a live flow within a second", "[sim]") {
   House house(seed_of(6), {.delay = 25ms});
-  INFO(house.world.replay());
+  INFO("replay: ZT_SEED=" << house.world.seed());
   REQUIRE(house.boot());
   const auto flow = house.client->open("db.internal:5432");
   house.client->send(flow, payload(100), false);
@@ -129,7 +129,7 @@ TEST_CASE("revoking access cuts a live flow within a second", "[sim]") {
 
 TEST_CASE("grants are renewed under a live flow", "[sim]") {
   House house(seed_of(7));
-  INFO(house.world.replay());
+  INFO("replay: ZT_SEED=" << house.world.seed());
   REQUIRE(house.boot());
   const auto flow = house.client->open("db.internal:5432");
   house.client->send(flow, "a", false);
@@ -143,7 +143,7 @@ TEST_CASE("grants are renewed under a live flow", "[sim]") {
 
 TEST_CASE("without the controller a live flow ends with its grant", "[sim]") {
   House house(seed_of(8));
-  INFO(house.world.replay());
+  INFO("replay: ZT_SEED=" << house.world.seed());
   REQUIRE(house.boot());
   const auto flow = house.client->open("db.internal:5432");
   house.client->send(flow, "a", false);
@@ -158,14 +158,14 @@ TEST_CASE("without the controller a live flow ends with its grant", "[sim]") {
 TEST_CASE("any seed gives the main job over bad links", "[sim][property]") {
   for (std::uint64_t seed = seed_of(100); seed < seed_of(100) + 10; ++seed) {
     House house(seed, {.delay = 20ms, .jitter = 20ms, .loss = 0.05, .duplication = 0.05});
-    INFO(house.world.replay());
+    INFO("replay: ZT_SEED=" << house.world.seed());
     REQUIRE(house.boot(60s));
     const auto flow = house.client->open("db.internal:5432");
     const std::string request = payload(50'000);
     house.client->send(flow, request, true);
     REQUIRE(house.world.run_until([&] { return house.client->flow(flow).is_over; }, 60s));
     REQUIRE(house.client->flow(flow).is_orderly);
-    REQUIRE(house.client->flow(flow).received == request);
+    REQUIRE((house.client->flow(flow).received == request));
   }
 }
 
