@@ -268,8 +268,11 @@ class History {
   }
 
   std::size_t some_token(std::uint64_t peer) {
-    if (!tokens_.empty() && below(2) == 0) return below(tokens_.size());
-    return make_token(peer);
+    if (!tokens_.empty() && below(6) == 0) return below(tokens_.size());  // Perhaps a stolen one.
+    std::vector<std::size_t>& own = tokens_of_[peer];
+    if (!own.empty() && below(3) != 0) return any_of(own);
+    own.push_back(make_token(peer));
+    return own.back();
   }
 
   // is_valid is what makes a grant good in the hands of `peer`, now.
@@ -510,6 +513,7 @@ class History {
   std::set<std::string> own_;
   std::set<GrantId> revoked_;
   std::vector<Token> tokens_;
+  std::map<std::uint64_t, std::vector<std::size_t>> tokens_of_;
   std::set<std::uint64_t> peers_;
   std::set<std::uint64_t> closing_;
   std::map<FlowKey, ModelFlow> flows_;
