@@ -4,8 +4,10 @@
 // same bytes with AES-128-GCM, which no implementation can do without.
 //
 //   bench_quic [seconds] [payload size] [cubic|bbr|reno] [streams]
+//   bench_quic idle [connections]      memory of idle connections instead, both ends together
 
 #include <fmt/core.h>
+#include <malloc.h>
 #include <openssl/aead.h>
 #include <time.h>
 
@@ -14,6 +16,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <expected>
 #include <string_view>
 #include <vector>
 
@@ -80,16 +83,24 @@ class Bench {
         client_(config(false), client_random_),
         server_(config(true), server_random_) {}
 
+  void measure_idle(unsigned count) {
+    (void)connect();
+    while (ready_count_ < 2) turn();  // What is made once is made.
+    const std::size_t before = mallinfo2().uordblks;
+    for (unsigned i = 1; i <= count; ++i) {
+      ZT_ASSERT(connect().has_value());
+      while (ready_count_ < 2 + 2 * i) turn();
+    }
+    const Instant settled = now() + std::chrono::seconds(2);
+    while (now() < settled) turn();
+    fmt::print("{:.1f} KiB per idle connection, both ends together\n",
+               double(mallinfo2().uordblks - before) / 1024 / count);
+  }
+
   void run() {
-    const auto connection =
-        client_.connect({.remote = kServer,
-                         .pin = {PeerPin::Kind::certificate, identity_.certificate_digest()},
-                         .server_name = {},
-                         .peer_route = {},
-                         .is_kept_alive = true},
-                        now());
+    const auto connection = connect();
     ZT_ASSERT(connection.has_value());
-    while (!is_ready_) turn();
+    while (ready_count_ < 2) turn();
     for (unsigned i = 0; i < options_.streams; ++i) {
       const auto stream = client_.open_request(*connection,
                                                {.method = "CONNECT",
@@ -120,6 +131,15 @@ class Bench {
     config.is_accepting = is_accepting;
     config.limits = options_.limits;
     return config;
+  }
+
+  std::expected<ConnectionKey, ConnectError> connect() {
+    return client_.connect({.remote = kServer,
+                            .pin = {PeerPin::Kind::certificate, identity_.certificate_digest()},
+                            .server_name = {},
+                            .peer_route = {},
+                            .is_kept_alive = true},
+                           now());
   }
 
   void turn() {
@@ -155,7 +175,7 @@ class Bench {
 
   void take(Endpoint& endpoint, const Event& event) {
     if (std::holds_alternative<ConnectionReady>(event)) {
-      is_ready_ = true;
+      ++ready_count_;
     } else if (const auto* closed = std::get_if<ConnectionClosed>(&event)) {
       fmt::print(stderr, "closed: {} {}\n", to_text(closed->reason), closed->text);
       ZT_ASSERT(false);
@@ -189,7 +209,7 @@ class Bench {
   Endpoint server_;
   std::vector<StreamKey> streams_;
   Bytes buffer_ = Bytes(64 << 10);
-  bool is_ready_ = false;
+  unsigned ready_count_ = 0;
   std::uint64_t received_ = 0;
   std::uint64_t batches_ = 0;
   std::uint64_t segments_ = 0;
@@ -207,6 +227,10 @@ int main(int argc, char** argv) {
     return otherwise;
   };
   zt::quic::Options options;
+  if (!arguments.empty() && arguments[0] == "idle") {
+    zt::quic::Bench(options).measure_idle(number(1, 1000));
+    return 0;
+  }
   options.seconds = number(0, 3);
   options.limits.payload_size_max = number(1, 1452);
   if (arguments.size() > 2 && arguments[2] == "bbr") {
