@@ -19,10 +19,8 @@
 #include "zt/base/bytes.h"
 #include "zt/base/random.h"
 
+namespace zt::quic {
 namespace {
-
-using namespace zt;
-using namespace zt::quic;
 
 const SocketAddress kServer{IpAddress::v4({192, 0, 2, 1}), 443};
 const SocketAddress kClient{IpAddress::v4({198, 51, 100, 7}), 50'000};
@@ -225,9 +223,10 @@ class World {
 };
 
 }  // namespace
+}  // namespace zt::quic
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  World world;
-  world.play(Script(std::as_bytes(std::span(data, size))));
+  zt::quic::World world;
+  world.play(zt::quic::Script(std::as_bytes(std::span(data, size))));
   return 0;
 }
