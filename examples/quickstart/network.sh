@@ -10,7 +10,7 @@
 #
 # Usage: source it, then
 #   net_up        makes the namespaces; fails with a reason where that is not allowed
-#   on HOST CMD…  runs CMD in the namespace of HOST (laptop, controller, relay, gate, connector, service)
+#   on HOST CMD…  runs CMD on HOST: laptop, controller, relay, gate, connector or service
 #   net_down      ends every process inside and removes everything that net_up made
 # Names carry the shell's pid ($NET_PREFIX), so that several networks can stand side by side.
 
@@ -26,14 +26,18 @@ NET_SERVICE=10.20.0.10
 
 net_possible() {
   [ "$(id -u)" = 0 ] || { echo 'network namespaces need root'; return 1; }
-  command -v ip >/dev/null && command -v nft >/dev/null || { echo 'ip or nft is missing'; return 1; }
-  ip netns add "$NET_PREFIX-probe" 2>/dev/null || { echo 'this machine does not allow network namespaces'; return 1; }
+  command -v ip >/dev/null || { echo 'the command ip is missing'; return 1; }
+  command -v nft >/dev/null || { echo 'the command nft is missing'; return 1; }
+  ip netns add "$NET_PREFIX-probe" 2>/dev/null || {
+    echo 'this machine does not allow network namespaces'
+    return 1
+  }
   ip netns delete "$NET_PREFIX-probe"
 }
 
 on() { local host=$1; shift; ip netns exec "$NET_PREFIX-$host" "$@"; }
 
-# net_wire A ADDRESS_A B ADDRESS_B: a cable between two hosts. The interface is named after the far end.
+# net_wire A ADDRESS_A B ADDRESS_B: a cable between hosts; interfaces are named after the far end.
 net_wire() {
   ip -n "$NET_PREFIX-$1" link add "$3" type veth peer name "$1" netns "$NET_PREFIX-$3"
   ip -n "$NET_PREFIX-$1" address add "$2" dev "$3"
@@ -97,14 +101,17 @@ table ip filter {
 NFT
   # Only the private network knows these names.
   for host in connector service; do
-    echo "$NET_SERVICE db.internal web.internal ssh.internal" >> "/etc/netns/$NET_PREFIX-$host/hosts"
+    echo "$NET_SERVICE db.internal web.internal ssh.internal" \
+      >> "/etc/netns/$NET_PREFIX-$host/hosts"
   done
 }
 
 net_down() {
   local host pid
   for host in $NET_HOSTS; do
-    ip netns pids "$NET_PREFIX-$host" 2>/dev/null | while read -r pid; do kill -KILL "$pid" 2>/dev/null; done
+    for pid in $(ip netns pids "$NET_PREFIX-$host" 2>/dev/null); do
+      kill -KILL "$pid" 2>/dev/null
+    done
   done
   for host in $NET_HOSTS; do
     ip netns delete "$NET_PREFIX-$host" 2>/dev/null
