@@ -287,7 +287,8 @@ TEST_CASE("pages together are the whole list; wrong pages and filters are refuse
   int pages = 0;
   for (json next = ""; !next.is_null(); ++pages) {
     const json page = world.admin("GET", path).body;
-    for (const json& item : page.at("items")) CHECK(seen.insert(item.at("id")).second);
+    for (const json& item : page.at("items"))
+      CHECK(seen.insert(item.at("id").get<std::string>()).second);
     next = page.value("next_cursor", json(nullptr));
     if (!next.is_null()) path = "groups?limit=3&cursor=" + next.get<std::string>();
   }

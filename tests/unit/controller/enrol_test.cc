@@ -22,7 +22,7 @@ Token make_token(World& world, const std::string& path, const json& body) {
       grant::EnrolmentToken::parse(Secret(reply.body.at("token").get<std::string>()));
   REQUIRE(token.has_value());
   CHECK(token->controller_key == certificate_of(250));
-  CHECK(to_controller_url(token->controller) == "https://zt.example");
+  CHECK(grant::to_controller_url(token->controller) == "https://zt.example");
   return {reply.body.at("id"), std::string(token->secret.reveal())};
 }
 

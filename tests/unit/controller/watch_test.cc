@@ -327,7 +327,7 @@ class Editor {
 };
 
 TEST_CASE("replaying deltas gives what a fresh snapshot gives, after any history") {
-  const std::uint64_t seed = GENERATE(range(1, 11));
+  const std::uint64_t seed = GENERATE(range(std::uint64_t{1}, std::uint64_t{11}));
   INFO("seed " << seed);
   Scene scene;
   World& world = scene.world;
