@@ -473,7 +473,8 @@ TEST_CASE("a full disk is named, loses nothing, and heals") {
   {
     const auto store = open({.path = file.path(), .page_count_max = 140});
     tenant = add_tenant(*store, random, "one");
-    AuditEntry entry{.actor = "a", .action = "b", .detail = std::string(2000, 'x')};
+    const controller::AuditEntry entry{
+        .actor = "a", .action = "b", .detail = std::string(2000, 'x')};
     StoreResult<std::int64_t> appended = 1;
     while (appended) {
       auto transaction = Transaction::begin(*store);
