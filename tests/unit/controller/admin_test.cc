@@ -248,7 +248,7 @@ TEST_CASE("an object is made, read, changed and removed, and each step is audite
   CHECK(world.admin("GET", path).status == 404);
   CHECK(world.admin("DELETE", path).status == 404);
   std::vector<std::string> actions;
-  for (const json& entry : world.admin("GET", "audit?limit=3").body.at("items")) {
+  for (const json& entry : json(world.admin("GET", "audit?limit=3").body.at("items"))) {
     actions.push_back(entry.at("action"));
     CHECK(entry.at("actor").get<std::string>().starts_with("key_"));
     CHECK(entry.at("time") == "2026-11-22T00:00:00Z");

@@ -61,7 +61,7 @@ TEST_CASE("a token with several uses makes as many connectors, each with its own
   REQUIRE(enrol(scene.world, token.secret, kOtherNode).status == 201);
   CHECK(enrol(scene.world, token.secret, certificate_of(3)).status == 403);
   std::set<std::string> names;
-  for (const json& item : scene.world.admin("GET", "connectors").body.at("items")) {
+  for (const json& item : json(scene.world.admin("GET", "connectors").body.at("items"))) {
     names.insert(item.at("name").get<std::string>());
   }
   CHECK(names == std::set<std::string>{"edge", "edge-2"});

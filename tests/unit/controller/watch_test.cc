@@ -103,7 +103,7 @@ TEST_CASE("the old signing key signs until the new one is active, and retires in
   World& world = scene.world;
   const auto signing = [&] {
     json kids = json::array();
-    for (const json& key : world.admin("GET", "signing-keys").body.at("items")) {
+    for (const json& key : json(world.admin("GET", "signing-keys").body.at("items"))) {
       kids.push_back({key.at("kid"), key.at("signing")});
     }
     return kids;
