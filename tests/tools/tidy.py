@@ -6,6 +6,9 @@ A clean result is remembered under the hash of all that it depends on: the compi
 settings, the source and each header that it includes. So a second run looks at what changed only.
 The memory is in $ZT_TIDY_CACHE, by default ~/.cache/zt-tidy; deleting it is always safe.
 
+tests/tools/tidy_pending lists sources, or folders of them, that were never found clean. They are
+skipped and counted as such; the list only ever gets shorter.
+
 With --budget, files that were not reached in that time are skipped and counted as such; those that
 git saw change last come first.
 """
@@ -25,6 +28,7 @@ from sources import ROOT, our_files
 
 TIDY = "clang-tidy-19"
 # The commands are GCC's; what only GCC knows is no fault.
+PENDING = ROOT / "tests" / "tools" / "tidy_pending"
 ARGUMENTS = ["--quiet", "--extra-arg=-Wno-unknown-warning-option",
              "--extra-arg=-Wno-ignored-optimization-argument"]
 
@@ -116,7 +120,13 @@ def main():
                              check=True).stdout
     dependencies = headers(build)
     changes = last_changes()
-    chosen = [unit for unit in units(build) if not arguments.file or unit.file in arguments.file]
+    pending = tuple(line for line in PENDING.read_text().splitlines()
+                    if line and not line.startswith("#"))
+    everything = units(build)
+    if arguments.file:
+        chosen = [unit for unit in everything if unit.file in arguments.file]
+    else:
+        chosen = [unit for unit in everything if not unit.file.startswith(pending)]
     keys = {unit: key(unit, build, dependencies.get(unit.output, []), version) for unit in chosen}
     todo = [unit for unit in chosen if not (cache / keys[unit]).exists()]
     todo.sort(key=lambda unit: -changes.get(unit.file, 2**62))  # What was never committed is new.
@@ -124,6 +134,7 @@ def main():
 
     deadline = time.monotonic() + arguments.budget
     failed = skipped = 0
+    pending_count = 0 if arguments.file else len(everything) - len(chosen)
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         results = pool.map(
             lambda unit: examine(unit, build) if time.monotonic() < deadline else None, todo)
@@ -137,7 +148,10 @@ def main():
                 (cache / keys[unit]).touch()
     if skipped:
         print(f"skipped: the budget of {arguments.budget:g} s was spent")
-    print(f"{len(chosen) - failed - skipped} passed, {failed} failed, {skipped} skipped")
+    if pending_count:
+        print(f"skipped: {pending_count} sources of tests/tools/tidy_pending")
+    print(f"{len(chosen) - failed - skipped} passed, {failed} failed, "
+          f"{skipped + pending_count} skipped")
     sys.exit(1 if failed else 0)
 
 
