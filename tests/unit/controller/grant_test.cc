@@ -26,7 +26,7 @@ TEST_CASE("a device that a rule allows gets a grant that its connector can verif
                                     .client_certificate = scene.door.kClient,
                                     .now = scene.world.now.unix_time});
   REQUIRE(grant.has_value());
-  CHECK(grant->id.text == reply.body.at("grant_id"));
+  CHECK(grant->id.text == reply.body.at("grant_id").get<std::string>());
   CHECK(grant->subject.text == scene.door.account);
   CHECK(grant->device.text == scene.door.signed_in.device);
   CHECK(grant->resource.text == scene.door.resource);
