@@ -8,6 +8,7 @@
 #include <array>
 #include <catch2/catch_test_macros.hpp>
 #include <csignal>
+#include <future>
 #include <optional>
 #include <thread>
 #include <vector>
@@ -252,8 +253,13 @@ TEST_CASE("post runs in the loop's thread, and stop ends it, from another thread
   Loop loop;
   std::thread::id ran_in;
   std::thread other([&] {
-    const bool is_posted = loop.post([&] { ran_in = std::this_thread::get_id(); });
-    if (is_posted) loop.stop();
+    std::promise<void> ran;
+    const bool is_posted = loop.post([&] {
+      ran_in = std::this_thread::get_id();
+      ran.set_value();
+    });
+    if (is_posted) ran.get_future().wait();  // A stop may overtake what was posted before it.
+    loop.stop();
   });
   loop.run();
   other.join();
