@@ -53,7 +53,7 @@ ControllerShell::ControllerShell(io::Loop& loop, Random& random, Log& log,
       driver_(
           loop, node_,
           [this](Node::Effect& effect, const Now& now) {
-            write_notice(log_, std::get<node::Notice>(effect), now.unix_time);
+            write_notice(log_, effect, now.unix_time);
           },
           [this](const Now&) { settle_connections(); }),
       scratch_(kReadSize) {}

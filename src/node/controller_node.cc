@@ -2,8 +2,8 @@
 #include "node/controller_node.h"
 
 #include <string>
-#include <type_traits>
 #include <utility>
+#include <variant>
 
 #include "zt/base/assert.h"
 

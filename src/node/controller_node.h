@@ -14,7 +14,6 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <variant>
 
 #include "http/server.h"
 #include "node/notice.h"
@@ -33,7 +32,7 @@ class ControllerNode {
     controller::Config engine;
   };
 
-  using Effect = std::variant<Notice>;
+  using Effect = Notice;  // A controller asks nothing of its shell.
 
   // `store` and `random` outlive the node.
   ControllerNode(const Config& config, controller::Store& store, Random& random);
