@@ -558,62 +558,77 @@ bool Connection::can_write_streams() const {
 ngtcp2_ssize Connection::write_packet(ngtcp2_path& path, ngtcp2_pkt_info& info,
                                       std::span<std::uint8_t> buffer, ngtcp2_tstamp now) {
   is_datagram_turn_ = !is_datagram_turn_;
-  bool try_datagrams = is_datagram_turn_;
-  bool have_streams = true;
+  Filling filling{.try_datagrams = is_datagram_turn_};
   for (;;) {
-    if (try_datagrams && http3_ != nullptr) {
-      const Bytes* datagram = http3_->next_datagram(datagram_frame_payload_size_max());
-      if (datagram != nullptr) {
-        int is_accepted = 0;
-        const ngtcp2_vec piece{octets_of(datagram->data()), datagram->size()};
-        const ngtcp2_ssize result = ngtcp2_conn_writev_datagram(
-            native_.get(), &path, &info, buffer.data(), buffer.size(), &is_accepted,
-            NGTCP2_WRITE_DATAGRAM_FLAG_MORE, 0, &piece, 1, now);
-        if (is_accepted != 0) http3_->pop_datagram();
-        if (result == NGTCP2_ERR_WRITE_MORE) continue;
-        return result;
-      }
+    std::optional<ngtcp2_ssize> result;
+    const Bytes* datagram = nullptr;
+    if (filling.try_datagrams && http3_ != nullptr) {
+      datagram = http3_->next_datagram(datagram_frame_payload_size_max());
     }
-    output_.stream_id = -1;
-    output_.is_end = false;
-    output_.count = 0;
-    if (have_streams && can_write_streams()) {
-      if (application_failure(http3_->next_output(output_)) != 0) {
-        return NGTCP2_ERR_CALLBACK_FAILURE;
-      }
+    if (datagram != nullptr) {
+      result = fill_datagram(*datagram, path, info, buffer, now);
+    } else {
+      result = fill_stream(filling, path, info, buffer, now);
     }
-    if (output_.stream_id < 0 && !try_datagrams) {
-      have_streams = false;
-      try_datagrams = true;
-      continue;
-    }
-    for (std::size_t i = 0; i < output_.count; ++i) {
-      pieces_[i] = {output_.pieces[i].base, output_.pieces[i].len};
-    }
-    std::uint32_t flags = NGTCP2_WRITE_STREAM_FLAG_NONE;
-    if (output_.stream_id >= 0) flags |= NGTCP2_WRITE_STREAM_FLAG_MORE;
-    if (output_.is_end) flags |= NGTCP2_WRITE_STREAM_FLAG_FIN;
-    ngtcp2_ssize accepted = -1;
-    const ngtcp2_ssize result = ngtcp2_conn_writev_stream(
-        native_.get(), &path, &info, buffer.data(), buffer.size(), &accepted, flags,
-        output_.stream_id, pieces_.data(), output_.count, now);
-    switch (result) {
-      case NGTCP2_ERR_STREAM_DATA_BLOCKED:
-        http3_->block(output_.stream_id);
-        continue;
-      case NGTCP2_ERR_STREAM_SHUT_WR:
-      case NGTCP2_ERR_STREAM_NOT_FOUND:
-        http3_->shut_writing(output_.stream_id);
-        continue;
-      default:
-        break;
-    }
-    if (output_.stream_id >= 0 && accepted >= 0 &&
-        application_failure(http3_->wrote(output_, static_cast<std::size_t>(accepted))) != 0) {
-      return NGTCP2_ERR_CALLBACK_FAILURE;
-    }
-    if (result != NGTCP2_ERR_WRITE_MORE) return result;
+    if (result) return *result;
   }
+}
+
+// fill_datagram and fill_stream return the size of a packet that is complete, 0 if none can be
+// sent, or an error; and nothing if there is room for more.
+std::optional<ngtcp2_ssize> Connection::fill_datagram(const Bytes& datagram, ngtcp2_path& path,
+                                                      ngtcp2_pkt_info& info,
+                                                      std::span<std::uint8_t> buffer,
+                                                      ngtcp2_tstamp now) {
+  int is_accepted = 0;
+  const ngtcp2_vec piece{octets_of(datagram.data()), datagram.size()};
+  const ngtcp2_ssize result =
+      ngtcp2_conn_writev_datagram(native_.get(), &path, &info, buffer.data(), buffer.size(),
+                                  &is_accepted, NGTCP2_WRITE_DATAGRAM_FLAG_MORE, 0, &piece, 1, now);
+  if (is_accepted != 0) http3_->pop_datagram();
+  if (result == NGTCP2_ERR_WRITE_MORE) return std::nullopt;
+  return result;
+}
+
+std::optional<ngtcp2_ssize> Connection::fill_stream(Filling& filling, ngtcp2_path& path,
+                                                    ngtcp2_pkt_info& info,
+                                                    std::span<std::uint8_t> buffer,
+                                                    ngtcp2_tstamp now) {
+  output_.stream_id = -1;
+  output_.is_end = false;
+  output_.count = 0;
+  if (filling.have_streams && can_write_streams() &&
+      application_failure(http3_->next_output(output_)) != 0) {
+    return NGTCP2_ERR_CALLBACK_FAILURE;
+  }
+  if (output_.stream_id < 0 && !filling.try_datagrams) {
+    filling = {.try_datagrams = true, .have_streams = false};
+    return std::nullopt;
+  }
+  for (std::size_t i = 0; i < output_.count; ++i) {
+    pieces_[i] = {output_.pieces[i].base, output_.pieces[i].len};
+  }
+  std::uint32_t flags = NGTCP2_WRITE_STREAM_FLAG_NONE;
+  if (output_.stream_id >= 0) flags |= NGTCP2_WRITE_STREAM_FLAG_MORE;
+  if (output_.is_end) flags |= NGTCP2_WRITE_STREAM_FLAG_FIN;
+  ngtcp2_ssize accepted = -1;
+  const ngtcp2_ssize result = ngtcp2_conn_writev_stream(
+      native_.get(), &path, &info, buffer.data(), buffer.size(), &accepted, flags,
+      output_.stream_id, pieces_.data(), output_.count, now);
+  if (result == NGTCP2_ERR_STREAM_DATA_BLOCKED) {
+    http3_->block(output_.stream_id);
+    return std::nullopt;
+  }
+  if (result == NGTCP2_ERR_STREAM_SHUT_WR || result == NGTCP2_ERR_STREAM_NOT_FOUND) {
+    http3_->shut_writing(output_.stream_id);
+    return std::nullopt;
+  }
+  if (output_.stream_id >= 0 && accepted >= 0 &&
+      application_failure(http3_->wrote(output_, static_cast<std::size_t>(accepted))) != 0) {
+    return NGTCP2_ERR_CALLBACK_FAILURE;
+  }
+  if (result == NGTCP2_ERR_WRITE_MORE) return std::nullopt;
+  return result;
 }
 
 std::size_t Connection::datagram_frame_payload_size_max() const {
@@ -682,8 +697,7 @@ void Connection::fail(int error, Instant now) {
       break;
   }
   ngtcp2_ccerr_set_liberr(&close, error, nullptr, 0);
-  end(CloseReason::violation, &close, now);
-  ending_->text = ngtcp2_strerror(error);
+  end(CloseReason::violation, &close, now).text = ngtcp2_strerror(error);
 }
 
 void Connection::end_by_peer(Instant now) {
@@ -695,31 +709,32 @@ void Connection::end_by_peer(Instant now) {
   const bool is_crypto = error.type == NGTCP2_CCERR_TYPE_TRANSPORT &&
                          error.error_code >= kCryptoErrorFirst &&
                          error.error_code <= kCryptoErrorLast;
-  end(is_crypto ? CloseReason::handshake_failed : CloseReason::peer, nullptr, now);
-  ending_->code = error.error_code;
-  ending_->text = as_text(bytes_of(error.reason, error.reasonlen));
+  Ending& ending = end(is_crypto ? CloseReason::handshake_failed : CloseReason::peer, nullptr, now);
+  ending.code = error.error_code;
+  ending.text = as_text(bytes_of(error.reason, error.reasonlen));
 }
 
-void Connection::end(CloseReason reason, const ngtcp2_ccerr* error, Instant now) {
+Ending& Connection::end(CloseReason reason, const ngtcp2_ccerr* error, Instant now) {
   ERR_clear_error();
-  ending_.emplace();
-  ending_->reason = reason;
-  ending_->remote = remote();
-  ending_->period = 3 * from_native_duration(ngtcp2_conn_get_pto2(native_.get()));
-  if (link_.is_refused) ending_->text = "the peer's certificate is not the one demanded";
-  if (error == nullptr) return;
-  ending_->code = error->error_code;
-  ending_->text.append(as_text(bytes_of(error->reason, error->reasonlen)));
-  std::array<std::uint8_t, NGTCP2_MAX_UDP_PAYLOAD_SIZE> packet;
+  Ending& ending = ending_.emplace();
+  ending.reason = reason;
+  ending.remote = remote();
+  ending.period = 3 * from_native_duration(ngtcp2_conn_get_pto2(native_.get()));
+  if (link_.is_refused) ending.text = "the peer's certificate is not the one demanded";
+  if (error == nullptr) return ending;
+  ending.code = error->error_code;
+  ending.text.append(as_text(bytes_of(error->reason, error->reasonlen)));
+  std::array<std::uint8_t, NGTCP2_MAX_UDP_PAYLOAD_SIZE> packet{};
   ngtcp2_path_storage storage;
   ngtcp2_path_storage_zero(&storage);
   ngtcp2_pkt_info info{};
   const ngtcp2_ssize size = ngtcp2_conn_write_connection_close(
       native_.get(), &storage.path, &info, packet.data(), packet.size(), error, to_timestamp(now));
-  if (size <= 0) return;  // No keys yet, or nothing may be sent to an address not validated.
+  if (size <= 0) return ending;  // No keys yet, or nothing may be sent to an address not validated.
   const BytesView view = bytes_of(packet.data(), static_cast<std::size_t>(size));
-  ending_->packet.assign(view.begin(), view.end());
-  ending_->remote = paths_.remote_of(number_of(storage.path)).value_or(ending_->remote);
+  ending.packet.assign(view.begin(), view.end());
+  ending.remote = paths_.remote_of(number_of(storage.path)).value_or(ending.remote);
+  return ending;
 }
 
 // --- Questions.

@@ -148,7 +148,8 @@ class Connection {
   void start_tls(const std::string& server_name);
   void register_id(const ConnectionId& id);
   void fail(int error, Instant now);
-  void end(CloseReason reason, const ngtcp2_ccerr* error, Instant now);
+  // end returns the Ending, for those who know more about it.
+  Ending& end(CloseReason reason, const ngtcp2_ccerr* error, Instant now);
   void end_by_peer(Instant now);
   [[nodiscard]] int application_failure(const Http3Result& result);
   void become_ready();
@@ -159,6 +160,19 @@ class Connection {
                                                  std::size_t segment_size, std::uint8_t ecn) const;
   [[nodiscard]] ngtcp2_ssize write_packet(ngtcp2_path& path, ngtcp2_pkt_info& info,
                                           std::span<std::uint8_t> buffer, ngtcp2_tstamp now);
+  // Filling says what write_packet() still has for the packet.
+  struct Filling {
+    bool try_datagrams = false;
+    bool have_streams = true;
+  };
+  [[nodiscard]] std::optional<ngtcp2_ssize> fill_datagram(const Bytes& datagram, ngtcp2_path& path,
+                                                          ngtcp2_pkt_info& info,
+                                                          std::span<std::uint8_t> buffer,
+                                                          ngtcp2_tstamp now);
+  [[nodiscard]] std::optional<ngtcp2_ssize> fill_stream(Filling& filling, ngtcp2_path& path,
+                                                        ngtcp2_pkt_info& info,
+                                                        std::span<std::uint8_t> buffer,
+                                                        ngtcp2_tstamp now);
   [[nodiscard]] bool can_write_streams() const;
 
   // ngtcp2 calls these; they return 0 or NGTCP2_ERR_CALLBACK_FAILURE.

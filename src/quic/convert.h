@@ -70,7 +70,7 @@ struct NativeAddress {
   } else {
     native.storage.in6.sin6_family = AF_INET6;
     native.storage.in6.sin6_port = to_network_order(address.port);
-    std::copy(octets.begin(), octets.end(), std::begin(native.storage.in6.sin6_addr.s6_addr));
+    std::ranges::copy(octets, std::begin(native.storage.in6.sin6_addr.s6_addr));
     native.size = sizeof(native.storage.in6);
   }
   return native;

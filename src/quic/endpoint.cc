@@ -371,7 +371,8 @@ void Endpoint::Impl::reply(const SocketAddress& remote, std::span<const std::uin
 void Endpoint::Impl::send_version_negotiation(const SocketAddress& remote,
                                               const ngtcp2_version_cid& ids, Instant now) {
   if (!is_accepting_ || !may_reply(now)) return;
-  std::array<std::uint8_t, 640> packet;  // Connection IDs of future versions have up to 255 bytes.
+  std::array<std::uint8_t, 640>
+      packet{};  // Connection IDs of future versions have up to 255 bytes.
   const ngtcp2_ssize size = ngtcp2_pkt_write_version_negotiation(
       packet.data(), packet.size(), static_cast<std::uint8_t>(context_.random.next()), ids.scid,
       ids.scidlen, ids.dcid, ids.dcidlen, kVersions.data(), kVersions.size());
@@ -387,12 +388,12 @@ void Endpoint::Impl::send_retry(const SocketAddress& remote, const ngtcp2_pkt_hd
   if (!may_reply(now)) return;
   const ngtcp2_cid source = context_.make_connection_id().native();
   const NativeAddress address = to_native(remote);
-  std::array<std::uint8_t, NGTCP2_CRYPTO_MAX_RETRY_TOKENLEN2> token;
+  std::array<std::uint8_t, NGTCP2_CRYPTO_MAX_RETRY_TOKENLEN2> token{};
   const ngtcp2_ssize token_size = ngtcp2_crypto_generate_retry_token2(
       token.data(), context_.token_key.data(), context_.token_key.size(), header.version,
       &address.storage.sa, address.size, &source, &header.dcid, to_timestamp(now));
   if (token_size <= 0) return;
-  std::array<std::uint8_t, 512> packet;
+  std::array<std::uint8_t, 512> packet{};
   const ngtcp2_ssize size =
       ngtcp2_crypto_write_retry(packet.data(), packet.size(), header.version, &header.scid, &source,
                                 &header.dcid, token.data(), static_cast<std::size_t>(token_size));
@@ -405,7 +406,7 @@ void Endpoint::Impl::send_invalid_token(const SocketAddress& remote, const ngtcp
                                         Instant now) {
   ++context_.counters.handshakes_dropped;
   if (!may_reply(now)) return;
-  std::array<std::uint8_t, 256> packet;
+  std::array<std::uint8_t, 256> packet{};
   const ngtcp2_ssize size = ngtcp2_crypto_write_connection_close(
       packet.data(), packet.size(), header.version, &header.scid, &header.dcid,
       NGTCP2_INVALID_TOKEN, nullptr, 0);
@@ -419,14 +420,14 @@ void Endpoint::Impl::send_stateless_reset(const SocketAddress& remote,
   const std::size_t size = std::min(kResetSizeMax, received_size - 1);
   if (size < kResetSizeMin || !may_reply(now)) return;
   const ngtcp2_cid cid = native_cid(ids.dcid, ids.dcidlen);
-  ngtcp2_stateless_reset_token token;
+  ngtcp2_stateless_reset_token token{};
   if (ngtcp2_crypto_generate_stateless_reset_token(std::data(token.data), context_.reset_key.data(),
                                                    context_.reset_key.size(), &cid) != 0) {
     return;
   }
-  std::array<std::uint8_t, kResetSizeMax> noise;
+  std::array<std::uint8_t, kResetSizeMax> noise{};
   context_.random.fill(std::as_writable_bytes(std::span(noise)));
-  std::array<std::uint8_t, kResetSizeMax> packet;
+  std::array<std::uint8_t, kResetSizeMax> packet{};
   const ngtcp2_ssize written = ngtcp2_pkt_write_stateless_reset2(
       packet.data(), packet.size(), &token, noise.data(), size - NGTCP2_STATELESS_RESET_TOKENLEN);
   if (written <= 0) return;
@@ -549,8 +550,9 @@ bool Endpoint::Impl::settle(Connection& connection, Instant now) {
     --handshakes_count_;
     if (!connection.is_ready()) ++context_.counters.handshakes_failed;
   }
-  if (!connection.ending()) return false;
-  Ending ending = std::move(*connection.ending());
+  std::optional<Ending>& written = connection.ending();
+  if (!written) return false;
+  Ending ending = std::move(*written);
   const ConnectionKey key = connection.key();
   const bool is_known = connection.is_ready() || !connection.is_accepted();
   deadlines_.remove(connection);

@@ -97,7 +97,7 @@ enum class CloseReason : std::uint8_t {
 [[nodiscard]] std::string_view to_text(CloseReason reason);
 
 struct ConnectionReady {  // The handshake is complete; for an accepted one, also confirmed.
-  ConnectionKey connection;
+  ConnectionKey connection{};
   bool is_accepted = false;
   SocketAddress remote;
   std::optional<PeerIdentity> peer;  // Always present on the connecting side.
@@ -105,19 +105,19 @@ struct ConnectionReady {  // The handshake is complete; for an accepted one, als
 // ConnectionClosed is the last event of a connection; its streams are gone without events. It is
 // told of connections that were opened here and of accepted ones that were told ready.
 struct ConnectionClosed {
-  ConnectionKey connection;
-  CloseReason reason;
+  ConnectionKey connection{};
+  CloseReason reason{};
   std::uint64_t code = 0;  // Application or transport error code, 0 if none.
   std::string text;        // For people; from the peer: untrusted.
 };
 struct ConnectionMoved {  // The connection is on another remote address, validated.
-  ConnectionKey connection;
+  ConnectionKey connection{};
   SocketAddress remote;
 };
 // MigrationFailed: migrate() did not reach `remote`. After a validating migration the connection is
 // where it was; after an immediate one it stays on the dead path until it is migrated again.
 struct MigrationFailed {
-  ConnectionKey connection;
+  ConnectionKey connection{};
   SocketAddress remote;
 };
 struct RequestReceived {

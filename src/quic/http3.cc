@@ -311,8 +311,8 @@ void Http3::stopped_by_peer(std::int64_t stream_id, std::uint64_t code) {
 
 Http3Result Http3::next_output(Output& output) {
   int is_end = 0;
-  const nghttp3_ssize count = nghttp3_conn_writev_stream(session_, &output.stream_id, &is_end,
-                                                         output.pieces, Output::kPiecesMax);
+  const nghttp3_ssize count = nghttp3_conn_writev_stream(
+      session_, &output.stream_id, &is_end, output.pieces.data(), output.pieces.size());
   output.is_end = is_end != 0;
   output.count = count > 0 ? static_cast<std::size_t>(count) : 0;
   return to_result(count);
@@ -321,7 +321,7 @@ Http3Result Http3::next_output(Output& output) {
 Http3Result Http3::wrote(const Output& output, std::size_t size) {
   if (Stream* stream = find(output.stream_id)) {
     stream->sent_size += size;
-    if (output.is_end && size == nghttp3_vec_len(output.pieces, output.count)) {
+    if (output.is_end && size == nghttp3_vec_len(output.pieces.data(), output.count)) {
       stream->is_end_sent = true;
       stream->is_end_merged = size > 0;
     }

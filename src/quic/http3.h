@@ -24,6 +24,7 @@
 #include <nghttp3/nghttp3.h>
 #include <ngtcp2/ngtcp2.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <expected>
@@ -79,7 +80,7 @@ class Http3 {
     std::int64_t stream_id = -1;
     bool is_end = false;
     std::size_t count = 0;
-    nghttp3_vec pieces[kPiecesMax];  // NOLINT(*-avoid-c-arrays): nghttp3 fills it.
+    std::array<nghttp3_vec, kPiecesMax> pieces{};
   };
   [[nodiscard]] Http3Result next_output(Output& output);
   // wrote says that `size` bytes of `output` went into a packet, and its end if all of it did.
