@@ -13,7 +13,7 @@ namespace zt::client {
 
 void Engine::want_connector(FlowKey key, const Now& now) {
   Flow& flow = flows_.find(key)->second;
-  const Access& access = accesses_.find(*flow.access)->second;
+  const Access& access = access_of(flow);
   if (!access.is_live(now.instant)) {  // It ended while the flow tried a connector.
     detach(key, flow, now);
     want_grant(key, now);
@@ -25,7 +25,7 @@ void Engine::want_connector(FlowKey key, const Now& now) {
   }
   const std::optional<Candidate> candidate = find_candidate(flow, access, now);
   if (!candidate) {
-    const bool may_come = flow.tried.empty() && !access.grant->connectors.empty();
+    const bool may_come = flow.tried.empty() && !access.held().connectors.empty();
     if (!may_come) {
       give_up_connecting(key, now);
       return;
@@ -93,7 +93,7 @@ std::optional<Engine::Candidate> Engine::find_candidate(const Flow& flow, const 
 // in_order puts connectors that failed a moment ago behind the others.
 std::vector<const GrantedConnector*> Engine::in_order(const Access& access, const Now& now) const {
   std::vector<const GrantedConnector*> result;
-  for (const GrantedConnector& connector : access.grant->connectors) result.push_back(&connector);
+  for (const GrantedConnector& connector : access.held().connectors) result.push_back(&connector);
   std::ranges::stable_partition(result, [&](const GrantedConnector* connector) {
     const auto held_down = held_down_.find(connector->id);
     return held_down == held_down_.end() || held_down->second <= now.instant;
@@ -119,7 +119,7 @@ std::vector<RelayId> Engine::common_relays(const std::vector<RelayId>& relays) c
 // connectors may be out of date; otherwise it refuses.
 void Engine::give_up_connecting(FlowKey key, const Now& now) {
   Flow& flow = flows_.find(key)->second;
-  Access& access = accesses_.find(*flow.access)->second;
+  Access& access = access_of(flow);
   if (access.grant && !flow.has_asked) {
     flow.has_asked = true;
     access.grant.reset();
@@ -151,7 +151,7 @@ void Engine::join(FlowKey key, PeerKey peer_key, const Now& now) {
   peer.flows.insert(key);
   schedule(peer_key, peer);
   if (peer.is_ready) {
-    open(key, flow, now);
+    open(key, peer_key, now);
     return;
   }
   flow.state = State::wants_connector;
@@ -185,7 +185,7 @@ void Engine::on(ConnectorReady& input, const Now& now) {
   held_down_.erase(peer.connector);
   schedule(input.peer, peer);
   const std::set<FlowKey> waiting = peer.flows;
-  for (const FlowKey key : waiting) open(key, flows_.find(key)->second, now);
+  for (const FlowKey key : waiting) open(key, input.peer, now);
 }
 
 void Engine::on(ConnectorLost& input, const Now& now) {

@@ -63,8 +63,8 @@ std::string_view to_text(Outcome::Kind kind) {
   return "unknown";
 }
 
-Engine::Engine(const Limits& limits, const Self& self, Random& random)
-    : limits_(limits), self_(self), random_(random) {}
+Engine::Engine(const Limits& limits, Self self, Random& random)
+    : limits_(limits), self_(std::move(self)), random_(random) {}
 
 void Engine::handle(Input input, const Now& now) {
   expire(now);
@@ -112,18 +112,25 @@ void Engine::on(FlowRequested& input, const Now& now) {
   want_grant(input.flow, now);
 }
 
+Engine::Access& Engine::access_of(const Flow& flow) {
+  ZT_ASSERT(flow.access.has_value());
+  return accesses_.find(*flow.access)->second;
+}
+
 // open asks the connector, to which a connection stands.
-void Engine::open(FlowKey key, Flow& flow, const Now& now) {
-  const Access& access = accesses_.find(*flow.access)->second;
+void Engine::open(FlowKey key, PeerKey peer_key, const Now& now) {
+  Flow& flow = flows_.find(key)->second;
+  const Access& access = access_of(flow);
   // The grant may have ended, or have been renewed for other ports, while the flow waited.
   if (!access.is_live(now.instant) || !access.covers(flow.target.port)) {
     detach(key, flow, now);
     want_grant(key, now);
     return;
   }
-  const Peer& peer = peers_.find(*flow.peer)->second;
+  const GrantIssued& grant = access.held();
+  const Peer& peer = peers_.find(peer_key)->second;
   const bool is_named =
-      std::ranges::any_of(access.grant->connectors, [&](const GrantedConnector& connector) {
+      std::ranges::any_of(grant.connectors, [&](const GrantedConnector& connector) {
         return connector.id == peer.connector && connector.certificate == peer.certificate;
       });
   if (!is_named) {  // The grant was renewed while the flow waited, for other connectors.
@@ -133,17 +140,17 @@ void Engine::open(FlowKey key, Flow& flow, const Now& now) {
   }
   flow.state = State::wants_answer;
   flow.step_deadline = now.instant + limits_.answer_timeout;
-  flow.grant = access.grant->id;
-  flow.decision = access.grant->decision;
+  flow.grant = grant.id;
+  flow.decision = grant.decision;
   flow.connector = peer.connector;
   flow.path = "relayed:" + peer.relay.text;
   schedule(key, flow);
   outputs_.emplace_back(OpenFlow{.flow = key,
                                  .id = flow.id,
-                                 .peer = *flow.peer,
+                                 .peer = peer_key,
                                  .target = flow.target,
                                  .protocol = flow.protocol,
-                                 .token = access.grant->token.duplicate()});
+                                 .token = grant.token.duplicate()});
 }
 
 void Engine::on(FlowAnswered& input, const Now& now) {
@@ -161,14 +168,19 @@ void Engine::on(FlowAnswered& input, const Now& now) {
     report(flow, FlowEvent::opened, "", now);
     return;
   }
+  take_refusal(input, flow, now);
+}
+
+// take_refusal tries another connector, or another grant, where that may help.
+void Engine::take_refusal(const FlowAnswered& input, Flow& flow, const Now& now) {
+  Access& access = access_of(flow);
   flow.last_problem = input.details.empty()
                           ? fmt::format("the connector answered with status {}", input.status)
                           : printable(input.details, limits_.details_size_max);
   if (is_worth_another(input.status, input.error)) {
     leave_peer(input.flow, flow, now);
-    const auto access = accesses_.find(*flow.access);
-    if (flow.tries_count < limits_.connectors_tried_max && access->second.grant &&
-        find_candidate(flow, access->second, now)) {
+    if (flow.tries_count < limits_.connectors_tried_max && access.grant &&
+        find_candidate(flow, access, now)) {
       want_connector(input.flow, now);
       return;
     }
@@ -177,10 +189,7 @@ void Engine::on(FlowAnswered& input, const Now& now) {
       input.status == 403 && input.error == ProxyError::http_request_denied;
   if (is_grant_refused && !flow.has_asked) {
     flow.has_asked = true;
-    const auto access = accesses_.find(*flow.access);
-    if (access->second.grant && access->second.grant->id == flow.grant) {
-      access->second.grant.reset();
-    }
+    if (access.grant && access.grant->id == flow.grant) access.grant.reset();
     detach(input.flow, flow, now);
     want_grant(input.flow, now);
     return;

@@ -43,6 +43,11 @@ bool Engine::Access::covers(std::uint16_t port) const {
          });
 }
 
+const GrantIssued& Engine::Access::held() const {
+  ZT_ASSERT(grant.has_value());
+  return *grant;
+}
+
 // --- The view.
 
 void Engine::on(ViewReceived& input, const Now& now) {
@@ -147,7 +152,7 @@ void Engine::want_grant(FlowKey key, const Now& now) {
     return;
   }
   if (found) {
-    flow.access = *found;
+    flow.access = found;
     accesses_.find(*found)->second.waiting.insert(key);
     if (!accesses_.find(*found)->second.is_asking()) ask(*found, flow.target.port, now);
     return;
@@ -185,7 +190,7 @@ std::optional<Engine::AccessKey> Engine::find_access(const Flow& flow, const Now
   return asking ? asking : stale;
 }
 
-bool Engine::is_usable(const Access& access, const Flow& flow, const Now& now) const {
+bool Engine::is_usable(const Access& access, const Flow& flow, const Now& now) {
   return access.grant && now.instant + kUsableMargin < access.expires &&
          access.covers(flow.target.port);
 }
@@ -222,10 +227,11 @@ void Engine::use_grant(FlowKey key, AccessKey access_key, const Now& now) {
   Flow& flow = flows_.find(key)->second;
   Access& access = accesses_.find(access_key)->second;
   flow.access = access_key;
-  flow.grant = access.grant->id;
-  flow.decision = access.grant->decision;
-  flow.resource = access.grant->resource;
-  flow.resource_name = access.grant->resource_name;
+  const GrantIssued& grant = access.held();
+  flow.grant = grant.id;
+  flow.decision = grant.decision;
+  flow.resource = grant.resource;
+  flow.resource_name = grant.resource_name;
   access.waiting.erase(key);
   access.flows.insert(key);
   schedule(access_key, access);
@@ -289,7 +295,7 @@ void Engine::present(const Access& access) {
     if (lives && flow.peer) peers.insert(*flow.peer);
   }
   for (const PeerKey peer : peers) {
-    outputs_.emplace_back(PresentGrant{peer, access.grant->token.duplicate()});
+    outputs_.emplace_back(PresentGrant{peer, access.held().token.duplicate()});
   }
 }
 

@@ -50,16 +50,17 @@ bool SocksSession::take_greeting() {
     state_ = State::closed;
     return false;
   }
-  if (!*parsed) return false;
-  const wire::SocksGreeting greeting = (*parsed)->message;
-  drop_input((*parsed)->size);
+  const auto& whole = *parsed;
+  if (!whole) return false;
+  const wire::SocksGreeting greeting = whole->message;
+  drop_input(whole->size);
   send(wire::encode_socks_choice(greeting));
   state_ = greeting.has_no_authentication ? State::request : State::closed;
   return state_ == State::request;
 }
 
 bool SocksSession::take_request() {
-  auto parsed = wire::parse_socks_request(input_);
+  const auto parsed = wire::parse_socks_request(input_);
   if (!parsed) {
     if (parsed.error() != wire::SocksError::wrong_version) {
       send(wire::encode_socks_reply(wire::to_reply(parsed.error()), {}));
@@ -67,9 +68,10 @@ bool SocksSession::take_request() {
     state_ = State::closed;
     return false;
   }
-  if (!*parsed) return false;
-  wanted_ = (*parsed)->message;
-  drop_input((*parsed)->size);
+  const auto& whole = *parsed;
+  if (!whole) return false;
+  wanted_ = whole->message;
+  drop_input(whole->size);
   state_ = State::answer;
   return true;
 }

@@ -128,8 +128,8 @@ std::string_view to_text(CloseReason reason) {
   return "unknown";
 }
 
-Engine::Engine(const Limits& limits, const Self& self, Random& random)
-    : limits_(limits), self_(self), random_(random) {}
+Engine::Engine(const Limits& limits, Self self, Random& random)
+    : limits_(limits), self_(std::move(self)), random_(random) {}
 
 void Engine::handle(Input input, const Now& now) {
   expire(now);
@@ -406,8 +406,8 @@ std::expected<Engine::Destination, Engine::Refusal> Engine::judge(const Resource
   if (!match.resource->address.matches(target.host)) {  // Then an alias does.
     if (auto real = match.resource->address.literal_host()) host = *std::move(real);
   }
-  auto named = named_address(*match.resource, host);
-  return Destination{.host = std::move(host), .named = std::move(named)};
+  const auto named = named_address(*match.resource, host);
+  return Destination{.host = std::move(host), .named = named};
 }
 
 std::optional<Engine::Refusal> Engine::find_no_room(const Peer& peer) const {

@@ -315,9 +315,10 @@ class Engine {
                               PresentGrant, FlowReady, FlowRefused, Cut, SnapshotNeeded, Report>;
 
   // `random` draws flow ids and jitter; it outlives the engine.
-  Engine(const Limits& limits, const Self& self, Random& random);
+  Engine(const Limits& limits, Self self, Random& random);
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
+  ~Engine() = default;
 
   void handle(Input input, const Now& now);
   void handle_timeout(const Now& now);
@@ -359,6 +360,8 @@ class Engine {
     [[nodiscard]] bool is_live(Instant now) const { return grant.has_value() && now < expires; }
     [[nodiscard]] bool is_asking() const { return request.has_value() || is_parked; }
     [[nodiscard]] bool covers(std::uint16_t port) const;
+    // held returns the grant, which is there.
+    [[nodiscard]] const GrantIssued& held() const;
   };
 
   // Peer is a connection to a connector.
@@ -416,11 +419,15 @@ class Engine {
   using Timer = std::pair<TimerKind, std::uint64_t>;
   using DenialKey = std::pair<Authority, Protocol>;
 
+  // access_of returns what a flow is attached to.
+  [[nodiscard]] Access& access_of(const Flow& flow);
+
   // engine.cc: the life of a flow.
   void on(FlowRequested& input, const Now& now);
   void on(FlowAnswered& input, const Now& now);
   void on(FlowEnded& input, const Now& now);
-  void open(FlowKey key, Flow& flow, const Now& now);
+  void take_refusal(const FlowAnswered& input, Flow& flow, const Now& now);
+  void open(FlowKey key, PeerKey peer_key, const Now& now);
   void refuse(FlowKey key, Outcome outcome, const Now& now);
   void cut(FlowKey key, std::string reason);
   void detach(FlowKey key, Flow& flow, const Now& now);
@@ -442,7 +449,7 @@ class Engine {
   void want_grant(FlowKey key, const Now& now);
   void use_grant(FlowKey key, AccessKey access, const Now& now);
   [[nodiscard]] std::optional<AccessKey> find_access(const Flow& flow, const Now& now) const;
-  [[nodiscard]] bool is_usable(const Access& access, const Flow& flow, const Now& now) const;
+  [[nodiscard]] static bool is_usable(const Access& access, const Flow& flow, const Now& now);
   [[nodiscard]] bool make_room_for_access();
   void ask(AccessKey key, std::uint16_t port, const Now& now);
   void take_issued(AccessKey key, GrantIssued& issued, const Now& now);

@@ -240,9 +240,10 @@ class Engine {
                               ClosePeer, Report>;
 
   // `random` draws flow ids; it outlives the engine.
-  Engine(const Limits& limits, const Self& self, Random& random);
+  Engine(const Limits& limits, Self self, Random& random);
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
+  ~Engine() = default;
 
   void handle(Input input, const Now& now);
   void handle_timeout(const Now& now);

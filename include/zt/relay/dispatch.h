@@ -41,7 +41,7 @@ struct Run {
 // for_each_run calls `function(run)` for each run of `datagrams`, in order. `segment_size` is above
 // zero.
 template <class Function>
-void for_each_run(BytesView datagrams, std::size_t segment_size, Function&& function) {
+void for_each_run(BytesView datagrams, std::size_t segment_size, Function function) {
   const auto read = [&](std::size_t at) {
     const BytesView segment = datagrams.subspan(at, std::min(segment_size, datagrams.size() - at));
     return Run{.route = wire::route_of(segment),

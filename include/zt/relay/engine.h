@@ -142,6 +142,7 @@ class Engine {
   Engine(const Limits& limits, Random& random);
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
+  ~Engine() = default;
 
   // bind makes `request.route` lead to `request.source`. If the same node holds the route already,
   // the former binding ends with `replaced` (a renewal: the counters go on).
