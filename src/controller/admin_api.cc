@@ -121,9 +121,10 @@ Attempt<AdminApi::Administrator> AdminApi::authenticate(const Call& call) {
   const auto token = bearer_of(call);
   if (!token) return fail(problem(401, "this needs an API key: authorization: Bearer zta_…"));
   const auto refuse = [&](std::string detail) {
-    (void)context_.refusals.use(source_name(call.peer),
-                                call.now.instant);  // Full: refused already.
-    return fail(problem(401, std::move(detail)));
+    if (context_.refusals.use(source_name(call.peer), call.now.instant)) {
+      return fail(problem(401, std::move(detail)));
+    }
+    return fail(problem(429, "too many wrong secrets came from this address; try again later"));
   };
   const bool is_well_formed = token->starts_with(kApiKeyPrefix) &&
                               grant::is_shared_secret(token->substr(kApiKeyPrefix.size()));

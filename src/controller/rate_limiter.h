@@ -29,7 +29,7 @@ class RateLimiter {
         burst_(interval_ * per_minute_max),
         buckets_max_(buckets_max) {}
 
-  // has_room tells whether `name` may be used once more. It changes nothing.
+  // has_room tells whether `name` has not used up its rate. It changes nothing.
   [[nodiscard]] bool has_room(std::string_view name, Instant now) const {
     const auto found = full_at_.find(name);
     if (found == full_at_.end()) return true;

@@ -151,7 +151,10 @@ TEST_CASE("guessing secrets is slowed down per address, and does not lock others
   for (int i = 0; i < 3; ++i) CHECK(guess("[2001:db8::1]:1") == 401);
   CHECK(guess("[2001:db8::ffff]:1") == 429);  // The same /64.
   CHECK(guess("[2001:db8:0:1::1]:1") == 401);
-  CHECK(world.admin("GET", "networks").status == 200);
+  const As wrong_key{.bearer = "zta_" + std::string(43, 'A'), .address = "[2001:db8::1]:1"};
+  CHECK(world.send("GET", "/api/v1/admin/networks", nullptr, wrong_key).status == 429);
+  const As right_key{.bearer = world.api_key, .address = "[2001:db8::1]:1"};
+  CHECK(world.send("GET", "/api/v1/admin/networks", nullptr, right_key).status == 200);
   world.advance(seconds(20));
   CHECK(guess("[2001:db8::1]:1") == 401);
 }
