@@ -70,10 +70,11 @@ using AuthorityOrMore = std::expected<std::optional<Authority>, SocksError>;
 AuthorityOrMore read_authority(Reader& reader) {
   auto host = read_host(reader);
   if (!host) return std::unexpected(host.error());
-  if (!*host) return std::nullopt;
+  std::optional<Host>& whole = *host;
+  if (!whole) return std::nullopt;
   const auto port = reader.u16();
   if (!port) return std::nullopt;
-  return Authority{**std::move(host), *port};
+  return Authority{*std::move(whole), *port};
 }
 
 void write_address(Writer& writer, const IpAddress& address) {
@@ -177,8 +178,10 @@ std::optional<SocksDatagram> parse_socks_datagram(BytesView datagram) {
   const auto fragment = reader.u8();
   if (!reserved || *reserved != 0 || !fragment || *fragment != 0) return std::nullopt;
   auto peer = read_authority(reader);
-  if (!peer || !*peer || (*peer)->port == 0) return std::nullopt;
-  return SocksDatagram{**std::move(peer), reader.rest()};
+  if (!peer) return std::nullopt;
+  std::optional<Authority>& whole = *peer;
+  if (!whole || whole->port == 0) return std::nullopt;
+  return SocksDatagram{*std::move(whole), reader.rest()};
 }
 
 Bytes encode_socks_datagram(const SocksDatagram& datagram) {
