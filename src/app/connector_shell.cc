@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "app/connector_shell.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "app/notices.h"
@@ -151,12 +150,10 @@ void ConnectorShell::dial_udp(Node::FlowKey key, const SocketAddress& remote, co
       {.on_datagrams =
            [this, key, &target](const io::Datagrams& datagrams) {
              const Now arrived = loop_.now();
-             for (std::size_t at = 0; at < datagrams.bytes.size(); at += datagrams.segment_size) {
-               const std::size_t size =
-                   std::min(datagrams.segment_size, datagrams.bytes.size() - at);
-               target.bytes_down += size;
-               node_.send_datagram(key, datagrams.bytes.subspan(at, size), arrived);
-             }
+             io::for_each_datagram(datagrams, [&](std::span<const std::byte> payload) {
+               target.bytes_down += payload.size();
+               node_.send_datagram(key, payload, arrived);
+             });
              driver_.settle();
            },
        .on_writable = {},

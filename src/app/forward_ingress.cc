@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "app/forward_ingress.h"
 
-#include <algorithm>
 #include <utility>
 
 namespace zt::app {
@@ -57,11 +56,9 @@ std::expected<std::unique_ptr<UdpForward>, io::SocketError> UdpForward::open(
       {.receive_buffer_size = 1 << 20, .send_buffer_size = 1 << 20, .is_fragmented = true},
       {.on_datagrams =
            [&self](const io::Datagrams& datagrams) {
-             for (std::size_t at = 0; at < datagrams.bytes.size(); at += datagrams.segment_size) {
-               self.receive(datagrams.remote,
-                            datagrams.bytes.subspan(
-                                at, std::min(datagrams.segment_size, datagrams.bytes.size() - at)));
-             }
+             io::for_each_datagram(datagrams, [&](std::span<const std::byte> payload) {
+               self.receive(datagrams.remote, payload);
+             });
            },
        .on_writable = {},
        .on_error = {}});

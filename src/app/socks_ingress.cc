@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "app/socks_ingress.h"
 
-#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -21,11 +20,9 @@ std::expected<std::unique_ptr<SocksAssociation>, io::SocketError> SocksAssociati
       {.receive_buffer_size = 1 << 20, .send_buffer_size = 1 << 20, .is_fragmented = true},
       {.on_datagrams =
            [&self](const io::Datagrams& datagrams) {
-             for (std::size_t at = 0; at < datagrams.bytes.size(); at += datagrams.segment_size) {
-               const std::size_t size =
-                   std::min(datagrams.segment_size, datagrams.bytes.size() - at);
-               self.receive(datagrams.remote, datagrams.bytes.subspan(at, size));
-             }
+             io::for_each_datagram(datagrams, [&](std::span<const std::byte> datagram) {
+               self.receive(datagrams.remote, datagram);
+             });
            },
        .on_writable = {},
        .on_error = {}});

@@ -26,6 +26,7 @@
 // Threats  Anybody can send here: nothing is kept per sender, ICMP errors of others' making are
 //          counted and otherwise ignored, truncated datagrams are dropped.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <expected>
@@ -44,9 +45,21 @@ namespace zt::io {
 struct Datagrams {
   SocketAddress remote;
   std::span<const std::byte> bytes;
-  std::size_t segment_size = 0;  // 1 to bytes.size(); of each datagram but the last.
+  std::size_t segment_size = 0;  // Of each datagram but the last; 1 to bytes.size(), or both are 0.
   std::uint8_t ecn = 0;          // Two bits of the IP header (RFC 3168).
 };
+
+// for_each_datagram calls `show` with the bytes of each datagram of a train. One that is empty is
+// one, too: UDP has them (RFC 768), and some protocols mean something by them.
+template <class Show>
+void for_each_datagram(const Datagrams& train, Show&& show) {
+  std::span<const std::byte> rest = train.bytes;
+  do {
+    const std::size_t size = std::min(train.segment_size, rest.size());
+    show(rest.first(size));
+    rest = rest.subspan(size);
+  } while (!rest.empty());
+}
 
 // UdpBuffers is the memory that all UDP sockets of one loop receive into, one after the other: a
 // socket then costs no buffer, and ten thousand flows share one that stays in the cache.

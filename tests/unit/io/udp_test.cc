@@ -41,12 +41,9 @@ struct Sink {
       ++train_count;
       remotes.push_back(train.remote);
       marks.push_back(train.ecn);
-      for (std::size_t at = 0; at < train.bytes.size() || at == 0; at += train.segment_size) {
-        const auto rest = train.bytes.subspan(at);
-        const auto bytes = rest.first(std::min(rest.size(), train.segment_size));
+      for_each_datagram(train, [this](std::span<const std::byte> bytes) {
         datagrams.emplace_back(bytes.begin(), bytes.end());
-        if (train.segment_size == 0) break;
-      }
+      });
     };
     return result;
   }
