@@ -39,6 +39,26 @@ int http_status_of(client::Outcome::Kind kind) {
   return 502;
 }
 
+wire::ProxyError proxy_error_of(client::Outcome::Kind kind) {
+  switch (kind) {
+    case client::Outcome::Kind::no_resource:
+    case client::Outcome::Kind::denied:
+    case client::Outcome::Kind::not_signed_in:
+      return wire::ProxyError::http_request_denied;
+    case client::Outcome::Kind::refused:
+      return wire::ProxyError::connection_refused;
+    case client::Outcome::Kind::dns_failed:
+      return wire::ProxyError::dns_error;
+    case client::Outcome::Kind::unreachable:
+      return wire::ProxyError::destination_unavailable;
+    case client::Outcome::Kind::timed_out:
+      return wire::ProxyError::connection_timeout;
+    case client::Outcome::Kind::limit:
+      return wire::ProxyError::connection_limit_reached;
+  }
+  return wire::ProxyError::proxy_internal_error;
+}
+
 std::expected<std::unique_ptr<HttpProxy>, io::SocketError> HttpProxy::open(
     ClientShell& shell, const SocketAddress& local) {
   std::unique_ptr<HttpProxy> proxy(new HttpProxy(shell));
@@ -104,7 +124,12 @@ void HttpProxy::answer(std::uint64_t number, const std::optional<client::Outcome
   const std::unique_ptr<Connection> connection = std::move(found->second);
   connections_.erase(found);
   if (refusal) {
-    return refuse(*connection, http::proxy_failure(http_status_of(refusal->kind), refusal->text));
+    return refuse(
+        *connection,
+        http::proxy_failure(http_status_of(refusal->kind), refusal->text,
+                            wire::to_text(wire::ProxyStatus{.proxy = "zt-client",
+                                                            .error = proxy_error_of(refusal->kind),
+                                                            .details = refusal->text})));
   }
   // A fresh socket's buffer takes a response line; if not, the application is gone.
   const std::string established = http::proxy_established();

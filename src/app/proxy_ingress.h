@@ -18,6 +18,7 @@
 #include "app/client_shell.h"
 #include "http/proxy_request.h"
 #include "io/tcp.h"
+#include "zt/wire/proxy_status.h"
 
 namespace zt::app {
 
@@ -52,5 +53,8 @@ class HttpProxy {
 
 // http_status_of is the status with which a proxy tells an outcome (RFC 9110 section 15, RFC 9209).
 [[nodiscard]] int http_status_of(client::Outcome::Kind kind);
+
+// proxy_error_of is the outcome's type of error in a Proxy-Status field (RFC 9209 section 2.3).
+[[nodiscard]] wire::ProxyError proxy_error_of(client::Outcome::Kind kind);
 
 }  // namespace zt::app
