@@ -232,12 +232,19 @@ class House:
         self.relay = Role(self, "relay", "relay", [
             self.zt, "relay", "serve", "--state", self.work / "relay", "--listen",
             f"{RELAY}:4433", *flags], ["--token-file", token]).start()
+        self.wait_until_online("relay", "relay")
 
     def open_connector(self, *flags):
         token = self.token("connector", "token", "office", "--name", "gate-house")
         self.connector = Role(self, "connector", "connector", [
             self.zt, "connector", "--state", self.work / "connector", *flags],
             ["--token-file", token]).start()
+        self.wait_until_online("connector", "gate-house")
+
+    def wait_until_online(self, kind, name):
+        """Waits until the controller sees a relay or connector of this name."""
+        self.wait_until(f"{kind} {name} is online", lambda: any(
+            node["name"] == name and node["online"] for node in self.admin_json(kind, "list")))
 
     def token(self, *arguments):
         """Makes an enrolment token and returns the file that holds it."""
