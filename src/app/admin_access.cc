@@ -3,9 +3,8 @@
 
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-
 #include "io/files.h"
+#include "wire/json.h"
 #include "zt/base/bytes.h"
 #include "zt/grant/bootstrap.h"
 
@@ -13,11 +12,11 @@ namespace zt::app {
 
 namespace {
 
-using nlohmann::json;
+using wire::Json;
 
 constexpr std::size_t kFileSizeMax = 4096;
 
-std::string text_of(const json& object, const char* name) {
+std::string text_of(const Json& object, const char* name) {
   const auto found = object.find(name);
   return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
@@ -29,7 +28,7 @@ std::expected<AdminAccess, std::string> AdminAccess::read(const std::filesystem:
   if (!text) {
     return std::unexpected(fmt::format("{}: {}", path.string(), io::to_text(text.error())));
   }
-  const json object = json::parse(text->reveal(), nullptr, false);
+  const Json object = wire::parse_json_object(text->reveal());
   if (object.is_object() && text_of(object, "zt") == "admin") {
     const auto controller = grant::parse_controller_url(text_of(object, "url"));
     const auto pin = Digest::parse(text_of(object, "pin"));
@@ -44,11 +43,11 @@ std::expected<AdminAccess, std::string> AdminAccess::read(const std::filesystem:
 }
 
 std::expected<void, std::string> AdminAccess::write(const std::filesystem::path& path) const {
-  const json object = {{"zt", "admin"},
+  const Json object = {{"zt", "admin"},
                        {"url", grant::to_controller_url(controller)},
                        {"pin", controller_key.to_text()},
                        {"api_key", api_key.reveal()}};
-  const Secret text(object.dump(2) + "\n");
+  const Secret text(wire::pretty_json_text(object) + "\n");
   const auto written = io::write_file(path, as_bytes(text.reveal()), io::FileMode::secret);
   if (!written) {
     return std::unexpected(fmt::format("{}: {}", path.string(), io::to_text(written.error())));

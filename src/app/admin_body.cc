@@ -13,7 +13,7 @@ namespace zt::app {
 
 namespace {
 
-using nlohmann::json;
+using wire::Json;
 
 struct SubjectKind {
   std::string_view word;  // Before the colon.
@@ -26,15 +26,15 @@ constexpr std::array<SubjectKind, 3> kSubjectKinds{{
     {"group", "groups", GroupIdTag::kPrefix},
 }};
 
-void add_text(json& body, const char* member, const std::string& text) {
+void add_text(Json& body, const char* member, const std::string& text) {
   if (!text.empty()) body[member] = text;
 }
 
 // read_protocols adds "protocols" and "ports" to a rule, or returns a sentence.
-std::optional<std::string> read_protocols(const RuleArguments& arguments, json& body) {
+std::optional<std::string> read_protocols(const RuleArguments& arguments, Json& body) {
   if (arguments.tcp.empty() && arguments.udp.empty()) return std::nullopt;
-  json protocols = json::array();
-  json ports;
+  Json protocols = Json::array();
+  Json ports;
   for (const auto& [protocol, text] :
        {std::pair("tcp", &arguments.tcp), std::pair("udp", &arguments.udp)}) {
     if (text->empty()) continue;
@@ -57,8 +57,8 @@ std::optional<std::string> read_protocols(const RuleArguments& arguments, json& 
 }  // namespace
 
 BodyOrSentence ports_body(std::string_view option, std::string_view text) {
-  if (text == "all" || text == "none") return json(text);
-  json list = json::array();
+  if (text == "all" || text == "none") return Json(text);
+  Json list = Json::array();
   for (;;) {
     const std::size_t comma = text.find(',');
     const auto range = PortRange::parse(text.substr(0, comma));
@@ -75,11 +75,11 @@ BodyOrSentence ports_body(std::string_view option, std::string_view text) {
 }
 
 BodyOrSentence time_body(std::string_view option, std::string_view text, UnixTime now) {
-  if (text == "never") return json(nullptr);
+  if (text == "never") return Json(nullptr);
   if (const auto duration = parse_duration(text)) {
-    return json(to_rfc3339(now + std::chrono::duration_cast<std::chrono::milliseconds>(*duration)));
+    return Json(to_rfc3339(now + std::chrono::duration_cast<std::chrono::milliseconds>(*duration)));
   }
-  if (const auto time = parse_rfc3339(text)) return json(to_rfc3339(*time));
+  if (const auto time = parse_rfc3339(text)) return Json(to_rfc3339(*time));
   return std::unexpected(
       fmt::format("{}: \"{}\" is no duration such as 12h or 30d, no time such as "
                   "2030-12-31T23:59:59Z, and not \"never\"",
@@ -118,7 +118,7 @@ Reference parse_rule_resource(std::string_view text) {
 }
 
 BodyOrSentence token_body(const TokenArguments& arguments) {
-  json body = json::object();
+  Json body = Json::object();
   add_text(body, "name", arguments.name);
   add_text(body, "address", arguments.address);
   add_text(body, "region", arguments.region);
@@ -134,7 +134,7 @@ BodyOrSentence token_body(const TokenArguments& arguments) {
 }
 
 BodyOrSentence resource_body(const ResourceArguments& arguments) {
-  json body = json::object();
+  Json body = Json::object();
   add_text(body, "name", arguments.name);
   add_text(body, "network", arguments.network);
   add_text(body, "address", arguments.address);
@@ -146,13 +146,13 @@ BodyOrSentence resource_body(const ResourceArguments& arguments) {
     body[member] = std::move(*ports);
   }
   if (!arguments.aliases.empty()) body["aliases"] = arguments.aliases;
-  if (arguments.is_without_aliases) body["aliases"] = json::array();
+  if (arguments.is_without_aliases) body["aliases"] = Json::array();
   if (body.empty()) return std::unexpected("nothing to change was given: see --help");
   return body;
 }
 
 BodyOrSentence rule_body(const RuleArguments& arguments, UnixTime now) {
-  json body = {{"name", arguments.name},
+  Json body = {{"name", arguments.name},
                {"effect", arguments.is_deny ? "deny" : "allow"},
                {"subjects", arguments.subjects},
                {"resources", arguments.resources}};

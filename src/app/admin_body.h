@@ -8,17 +8,17 @@
 //   here, except where the words of the command line are not those of the API.
 
 #include <expected>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "wire/json.h"
 #include "zt/base/time.h"
 
 namespace zt::app {
 
-using BodyOrSentence = std::expected<nlohmann::json, std::string>;
+using BodyOrSentence = std::expected<wire::Json, std::string>;
 
 // ports_body reads "all", "none", or ports and ranges with commas: "5432,8000-8100". The sentence
 // names `option`.

@@ -22,7 +22,7 @@ namespace zt::app {
 
 namespace {
 
-using nlohmann::json;
+using wire::Json;
 using Result = std::expected<AdminAnswer, AdminFailure>;
 
 constexpr std::size_t kReadSize = 16 << 10;
@@ -148,7 +148,7 @@ void Exchange::converse(io::Descriptor socket) {
   std::string body;
   if (request_.body) {
     head.fields.add("content-type", "application/json");
-    body = request_.body->dump(-1, ' ', false, json::error_handler_t::replace);
+    body = request_.body->dump(-1, ' ', false, Json::error_handler_t::replace);
   }
   if (request_.version) head.fields.add("if-match", fmt::format("\"{}\"", *request_.version));
   if (!http_.start(head, body, now)) return fail("the API key cannot stand in a request");
@@ -263,8 +263,8 @@ void Exchange::end(Result result) {
 Result judge_answer(int status, std::string_view body) {
   if (status >= 200 && status < 300) {
     if (body.empty()) return AdminAnswer{.status = status, .body = nullptr};
-    json value = json::parse(body, nullptr, false);
-    if (!value.is_discarded()) return AdminAnswer{.status = status, .body = std::move(value)};
+    auto value = wire::parse_json(body);
+    if (value) return AdminAnswer{.status = status, .body = std::move(*value)};
     return std::unexpected(
         AdminFailure{ExitCode::failed, "the controller's answer is no JSON: is it a controller?"});
   }

@@ -17,13 +17,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <expected>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include "app/admin_access.h"
 #include "app/exit_code.h"
+#include "wire/json.h"
 #include "zt/base/time.h"
 
 namespace zt::app {
@@ -39,13 +39,13 @@ struct AdminFailure {
 struct AdminRequest {
   std::string method = "GET";
   std::string path;                     // Below /api/v1/admin/, with the query, encoded.
-  std::optional<nlohmann::json> body;   // An object.
+  std::optional<wire::Json> body;       // An object.
   std::optional<std::int64_t> version;  // If-Match: fail if the object has another version.
 };
 
 struct AdminAnswer {
   int status = 200;
-  nlohmann::json body;  // Null if there is none.
+  wire::Json body;  // Null if there is none.
 };
 
 // judge_answer turns a response into what a command goes on with: the JSON of a success, or a

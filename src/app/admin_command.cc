@@ -10,7 +10,7 @@ namespace zt::app {
 
 namespace {
 
-using nlohmann::json;
+using wire::Json;
 
 struct MakeTokenArguments {
   CommonArguments common;

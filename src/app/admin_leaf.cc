@@ -10,7 +10,7 @@ namespace zt::app {
 
 namespace {
 
-using nlohmann::json;
+using wire::Json;
 
 // ObjectArguments are those of the commands about one object, or none, of any kind.
 struct ObjectArguments {
@@ -49,7 +49,7 @@ Done list_objects(const AdminSession& session, const ObjectArguments& arguments)
 Done show_object(const AdminSession& session, const ObjectArguments& arguments) {
   const auto object = session.find(arguments.kind, arguments.object);
   if (!object) return std::unexpected(object.error());
-  fmt::print("{}\n", object->dump(2, ' ', false, json::error_handler_t::replace));
+  fmt::print("{}\n", object->dump(2, ' ', false, Json::error_handler_t::replace));
   return {};
 }
 
@@ -96,9 +96,9 @@ void add_secret_options(CLI::App& leaf, SecretOutput& output, bool is_required) 
 }
 
 void print_made(const CommonArguments& common, const char* verb, const Kind& kind,
-                const json& object) {
+                const Json& object) {
   if (common.is_json) {
-    fmt::print("{}\n", object.dump(2, ' ', false, json::error_handler_t::replace));
+    fmt::print("{}\n", wire::pretty_json_text(object));
     return;
   }
   std::string name = text_in(object, "name");

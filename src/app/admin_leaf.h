@@ -54,7 +54,7 @@ void add_secret_options(CLI::App& leaf, SecretOutput& output, bool is_required);
 
 // print_made tells about an object that was made or changed: `verb` "created".
 void print_made(const CommonArguments& common, const char* verb, const Kind& kind,
-                const nlohmann::json& object);
+                const wire::Json& object);
 
 // The verbs that all kinds share. enable and disable come together.
 void add_list(CLI::App& parent, Chosen& chosen, const Kind& kind);

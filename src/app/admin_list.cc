@@ -11,7 +11,7 @@ namespace zt::app {
 
 namespace {
 
-using nlohmann::json;
+using wire::Json;
 using Form = Column::Form;
 
 constexpr std::array<Kind, 0> kNobody{};
@@ -138,28 +138,28 @@ constexpr std::array<Column, 4> kAuditColumns{{
     {"TARGET", "target"},
 }};
 
-std::string plain(const json& value) {
+std::string plain(const Json& value) {
   if (value.is_null()) return "-";
   if (value.is_string()) {
     const auto text = value.get<std::string>();
     return text.empty() ? "-" : text;
   }
-  return value.dump(-1, ' ', false, json::error_handler_t::replace);
+  return wire::json_text(value);
 }
 
-std::string name_for(const json& value, const Names& names) {
+std::string name_for(const Json& value, const Names& names) {
   const auto found = value.is_string() ? names.find(value.get<std::string>()) : names.end();
   return found == names.end() || found->second.empty() ? plain(value) : found->second;
 }
 
-std::string joined(const json& list, const Names& names) {
+std::string joined(const Json& list, const Names& names) {
   if (!list.is_array()) return name_for(list, names);
   std::string text;
-  for (const json& item : list) text += (text.empty() ? "" : ",") + name_for(item, names);
+  for (const Json& item : list) text += (text.empty() ? "" : ",") + name_for(item, names);
   return text.empty() ? "-" : text;
 }
 
-std::string size_text(const json& value) {
+std::string size_text(const Json& value) {
   if (!value.is_number()) return "-";
   constexpr std::array<std::string_view, 5> kUnits{"B", "KiB", "MiB", "GiB", "TiB"};
   auto size = value.get<double>();
@@ -171,7 +171,7 @@ std::string size_text(const json& value) {
   return unit == 0 ? fmt::format("{:.0f} B", size) : fmt::format("{:.1f} {}", size, kUnits[unit]);
 }
 
-std::string cell(const json& item, const Column& column, const Names& names) {
+std::string cell(const Json& item, const Column& column, const Names& names) {
   const auto found = item.find(column.member);
   if (found == item.end()) return "-";
   switch (column.form) {
@@ -224,11 +224,11 @@ ListView audit_view() {
   return {kAuditColumns, kActors};
 }
 
-std::string list_text(const json& items, std::span<const Column> columns, const Names& names) {
+std::string list_text(const Json& items, std::span<const Column> columns, const Names& names) {
   std::vector<std::string> heads;
   for (const Column& column : columns) heads.emplace_back(column.head);
   Table table(std::move(heads));
-  for (const json& item : items) {
+  for (const Json& item : items) {
     std::vector<std::string> cells;
     for (const Column& column : columns) {
       cells.push_back(item.is_object() ? cell(item, column, names) : "-");
@@ -238,10 +238,10 @@ std::string list_text(const json& items, std::span<const Column> columns, const 
   return table.to_text();
 }
 
-Done print_list(const AdminSession& session, const json& items, const ListView& view,
+Done print_list(const AdminSession& session, const Json& items, const ListView& view,
                 bool is_json) {
   if (is_json) {
-    fmt::print("{}\n", items.dump(2, ' ', false, json::error_handler_t::replace));
+    fmt::print("{}\n", wire::pretty_json_text(items));
     return {};
   }
   const auto names = items.empty() ? Attempt<Names>() : session.names(view.referred);

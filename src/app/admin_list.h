@@ -7,12 +7,12 @@
 //   names, if the object still exists. JSON is what the API said, unchanged.
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <string_view>
 
 #include "app/admin_session.h"
+#include "wire/json.h"
 
 namespace zt::app {
 
@@ -43,11 +43,11 @@ struct ListView {
 [[nodiscard]] ListView audit_view();
 
 // list_text writes the table, one line for each of `items` below the heads.
-[[nodiscard]] std::string list_text(const nlohmann::json& items, std::span<const Column> columns,
+[[nodiscard]] std::string list_text(const wire::Json& items, std::span<const Column> columns,
                                     const Names& names);
 
 // print_list prints items to standard output.
-[[nodiscard]] Done print_list(const AdminSession& session, const nlohmann::json& items,
+[[nodiscard]] Done print_list(const AdminSession& session, const wire::Json& items,
                               const ListView& view, bool is_json);
 
 }  // namespace zt::app

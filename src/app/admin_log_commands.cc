@@ -101,7 +101,7 @@ Done list_signing_keys(const AdminSession& session, const LogArguments& argument
 }
 
 Done rotate_signing_key(const AdminSession& session, const LogArguments& /*arguments*/) {
-  const auto made = session.post("signing-keys/rotate", nlohmann::json::object());
+  const auto made = session.post("signing-keys/rotate", wire::Json::object());
   if (!made) return std::unexpected(made.error());
   fmt::print("created signing key {}, which signs from {} on\n", text_in(*made, "kid"),
              text_in(*made, "active_from"));

@@ -11,7 +11,7 @@ namespace zt::app {
 
 namespace {
 
-using nlohmann::json;
+using wire::Json;
 
 struct ResourceCommand {
   CommonArguments common;
@@ -20,7 +20,7 @@ struct ResourceCommand {
 };
 
 // resource_changes returns the body with the network's id in the place of its name.
-Attempt<json> resource_changes(const AdminSession& session, const ResourceCommand& command) {
+Attempt<Json> resource_changes(const AdminSession& session, const ResourceCommand& command) {
   ResourceArguments changes = command.changes;
   // What is wrong with the command line is said before anything is asked.
   if (const auto checked = resource_body(changes); !checked) return usage(checked.error());

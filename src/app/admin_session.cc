@@ -19,7 +19,7 @@ namespace zt::app {
 
 namespace {
 
-using nlohmann::json;
+using wire::Json;
 
 constexpr std::size_t kPageMax = 500;
 constexpr const char* kSystemAccess = "/var/lib/zt/controller/admin.json";
@@ -50,7 +50,7 @@ std::string object_path(const Kind& kind, std::string_view id) {
 }
 
 // only returns the one object among `items`, or a failure.
-Attempt<json> only(const Kind& kind, const std::string& name, const json& items) {
+Attempt<Json> only(const Kind& kind, const std::string& name, const Json& items) {
   if (items.empty()) {
     return failure(ExitCode::failed,
                    fmt::format("there is no {} named \"{}\": see zt admin {} list", kind.noun, name,
@@ -58,7 +58,7 @@ Attempt<json> only(const Kind& kind, const std::string& name, const json& items)
   }
   if (items.size() == 1) return items.front();
   std::string ids;
-  for (const json& item : items) ids += (ids.empty() ? "" : ", ") + text_in(item, "id");
+  for (const Json& item : items) ids += (ids.empty() ? "" : ", ") + text_in(item, "id");
   return failure(ExitCode::usage,
                  fmt::format("there are {} objects of kind {} named \"{}\": give the id ({})",
                              items.size(), kind.noun, name, ids));
@@ -74,7 +74,7 @@ std::unexpected<AdminFailure> usage(std::string sentence) {
   return failure(ExitCode::usage, std::move(sentence));
 }
 
-std::string text_in(const json& object, const char* member) {
+std::string text_in(const Json& object, const char* member) {
   if (!object.is_object()) return {};
   const auto found = object.find(member);
   return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
@@ -126,7 +126,7 @@ Attempt<AdminAnswer> AdminSession::call(const AdminRequest& request) const {
   return answer;
 }
 
-Attempt<json> AdminSession::find(const Kind& kind, const std::string& text) const {
+Attempt<Json> AdminSession::find(const Kind& kind, const std::string& text) const {
   if (parse_reference(kind.path, kind.prefix, text).by == Reference::By::id) {
     auto answer = call({.path = object_path(kind, text), .body = {}, .version = {}});
     if (!answer) return std::unexpected(answer.error());
@@ -139,8 +139,8 @@ Attempt<json> AdminSession::find(const Kind& kind, const std::string& text) cons
   }
   const auto items = list(std::string(kind.path));
   if (!items) return items;
-  json named = json::array();
-  for (const json& item : *items) {
+  Json named = Json::array();
+  for (const Json& item : *items) {
     if (text_in(item, "name") == text) named.push_back(item);
   }
   return only(kind, text, named);
@@ -163,7 +163,7 @@ Attempt<std::string> AdminSession::find_id(const Reference& reference) const {
 namespace {
 
 // get_page returns an object whose "items" is an array.
-Attempt<json> get_page(const AdminSession& session, const std::string& target) {
+Attempt<Json> get_page(const AdminSession& session, const std::string& target) {
   auto answer = session.call({.path = target, .body = {}, .version = {}});
   if (!answer) return std::unexpected(answer.error());
   const bool is_page = answer->body.is_object() && answer->body.contains("items") &&
@@ -174,9 +174,9 @@ Attempt<json> get_page(const AdminSession& session, const std::string& target) {
 
 }  // namespace
 
-Attempt<json> AdminSession::list(const std::string& path, const std::string& query,
+Attempt<Json> AdminSession::list(const std::string& path, const std::string& query,
                                  std::size_t count_max) const {
-  json all = json::array();
+  Json all = Json::array();
   std::string cursor;
   do {
     std::string target =
@@ -185,8 +185,8 @@ Attempt<json> AdminSession::list(const std::string& path, const std::string& que
     if (!cursor.empty()) target += "&cursor=" + http::percent_encode(cursor);
     const auto page = get_page(*this, target);
     if (!page) return page;
-    const json& items = page->at("items");
-    for (const json& item : items) {
+    const Json& items = page->at("items");
+    for (const Json& item : items) {
       if (all.size() < count_max) all.push_back(item);
     }
     cursor = items.empty() ? std::string() : text_in(*page, "next_cursor");
@@ -194,7 +194,7 @@ Attempt<json> AdminSession::list(const std::string& path, const std::string& que
   return all;
 }
 
-Attempt<json> AdminSession::list_whole(const std::string& path) const {
+Attempt<Json> AdminSession::list_whole(const std::string& path) const {
   const auto page = get_page(*this, path);
   if (!page) return page;
   return page->at("items");
@@ -205,19 +205,19 @@ Attempt<Names> AdminSession::names(std::span<const Kind> kinds) const {
   for (const Kind& kind : kinds) {
     const auto items = list(std::string(kind.path));
     if (!items) return std::unexpected(items.error());
-    for (const json& item : *items) names[text_in(item, "id")] = text_in(item, "name");
+    for (const Json& item : *items) names[text_in(item, "id")] = text_in(item, "name");
   }
   return names;
 }
 
-Attempt<json> AdminSession::post(const std::string& path, json body) const {
+Attempt<Json> AdminSession::post(const std::string& path, Json body) const {
   auto answer =
       call({.method = "POST", .path = path, .body = std::move(body), .version = std::nullopt});
   if (!answer) return std::unexpected(answer.error());
   return std::move(answer->body);
 }
 
-Attempt<json> AdminSession::patch(const std::string& path, json body) const {
+Attempt<Json> AdminSession::patch(const std::string& path, Json body) const {
   auto answer =
       call({.method = "PATCH", .path = path, .body = std::move(body), .version = std::nullopt});
   if (!answer) return std::unexpected(answer.error());
@@ -236,7 +236,7 @@ Done AdminSession::remove(const std::string& path) const {
   return {};
 }
 
-Attempt<json> AdminSession::make_secret(const std::string& path, json body, const char* member,
+Attempt<Json> AdminSession::make_secret(const std::string& path, Json body, const char* member,
                                         const std::string& undo, const SecretOutput& output) const {
   if (auto checked = output.check(); !checked) return std::unexpected(checked.error());
   auto made = post(path, std::move(body));

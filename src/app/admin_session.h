@@ -17,7 +17,6 @@
 #include <cstddef>
 #include <expected>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,6 +24,7 @@
 
 #include "app/admin_body.h"
 #include "app/admin_client.h"
+#include "wire/json.h"
 
 namespace zt::app {
 
@@ -78,30 +78,30 @@ class AdminSession {
   [[nodiscard]] static Attempt<AdminSession> open(const std::string& access);
 
   // find returns the object that `text` names.
-  [[nodiscard]] Attempt<nlohmann::json> find(const Kind& kind, const std::string& text) const;
+  [[nodiscard]] Attempt<wire::Json> find(const Kind& kind, const std::string& text) const;
   // find_id is find for callers who need the id only: an id costs no question.
   [[nodiscard]] Attempt<std::string> find_id(const Kind& kind, const std::string& text) const;
   [[nodiscard]] Attempt<std::string> find_id(const Reference& reference) const;
 
   // list returns up to `count_max` items, page by page. `query` is encoded, without question mark.
-  [[nodiscard]] Attempt<nlohmann::json> list(const std::string& path, const std::string& query = {},
-                                             std::size_t count_max = kItemsMax) const;
+  [[nodiscard]] Attempt<wire::Json> list(const std::string& path, const std::string& query = {},
+                                         std::size_t count_max = kItemsMax) const;
   // list_whole is list for paths that have one page and take no query.
-  [[nodiscard]] Attempt<nlohmann::json> list_whole(const std::string& path) const;
+  [[nodiscard]] Attempt<wire::Json> list_whole(const std::string& path) const;
   // names returns the names of all objects of `kinds`.
   [[nodiscard]] Attempt<Names> names(std::span<const Kind> kinds) const;
 
-  [[nodiscard]] Attempt<nlohmann::json> post(const std::string& path, nlohmann::json body) const;
-  [[nodiscard]] Attempt<nlohmann::json> patch(const std::string& path, nlohmann::json body) const;
+  [[nodiscard]] Attempt<wire::Json> post(const std::string& path, wire::Json body) const;
+  [[nodiscard]] Attempt<wire::Json> patch(const std::string& path, wire::Json body) const;
   [[nodiscard]] Done put(const std::string& path) const;
   [[nodiscard]] Done remove(const std::string& path) const;
   [[nodiscard]] Attempt<AdminAnswer> call(const AdminRequest& request) const;
 
   // make_secret posts `body`, writes the member `member` of the answer to `output`, and returns the
   // rest of the answer. `undo` is the path below which the answer's id can be deleted.
-  [[nodiscard]] Attempt<nlohmann::json> make_secret(const std::string& path, nlohmann::json body,
-                                                    const char* member, const std::string& undo,
-                                                    const SecretOutput& output) const;
+  [[nodiscard]] Attempt<wire::Json> make_secret(const std::string& path, wire::Json body,
+                                                const char* member, const std::string& undo,
+                                                const SecretOutput& output) const;
 
  private:
   static constexpr std::size_t kItemsMax = 100'000;
@@ -114,6 +114,6 @@ class AdminSession {
 };
 
 // text_in returns a member that is a string, or nothing.
-[[nodiscard]] std::string text_in(const nlohmann::json& object, const char* member);
+[[nodiscard]] std::string text_in(const wire::Json& object, const char* member);
 
 }  // namespace zt::app

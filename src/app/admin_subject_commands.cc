@@ -12,7 +12,7 @@ namespace zt::app {
 
 namespace {
 
-using nlohmann::json;
+using wire::Json;
 
 // --- Groups.
 
@@ -93,7 +93,7 @@ struct UserArguments {
 };
 
 Done create_user(const AdminSession& session, const UserArguments& arguments) {
-  json body = {{"name", arguments.name}};
+  Json body = {{"name", arguments.name}};
   if (!arguments.email.empty()) body["email"] = arguments.email;
   const auto object = session.post("users", std::move(body));
   if (!object) return std::unexpected(object.error());
@@ -130,8 +130,8 @@ Attempt<std::string> keys_path(const AdminSession& session, const KeyArguments& 
 }
 
 // key_body has the members of what expires: a service account's key, or an API key.
-Attempt<json> key_body(const KeyArguments& arguments) {
-  json body = json::object();
+Attempt<Json> key_body(const KeyArguments& arguments) {
+  Json body = Json::object();
   if (!arguments.name.empty()) body["name"] = arguments.name;
   if (arguments.expires.empty()) return body;
   auto time = time_body("--expires", arguments.expires, io::read_clocks().unix_time);
@@ -141,7 +141,7 @@ Attempt<json> key_body(const KeyArguments& arguments) {
 }
 
 // tell says on standard error which key was made: standard output may hold the secret.
-void tell(const json& made) {
+void tell(const Json& made) {
   const std::string expires = text_in(made, "expires");
   fmt::print(stderr, "{} expires {}\n", text_in(made, "id"), expires.empty() ? "never" : expires);
 }

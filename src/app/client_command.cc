@@ -5,13 +5,13 @@
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "app/client_status.h"
 #include "app/client_up.h"
 #include "app/command.h"
 #include "app/control_client.h"
+#include "wire/json.h"
 
 namespace zt::app {
 
@@ -38,14 +38,14 @@ struct Query {
 };
 
 std::string request(const char* op, const std::string& target = {}) {
-  nlohmann::json object = {{"op", op}};
+  wire::Json object = {{"op", op}};
   if (!target.empty()) object["target"] = target;
-  return object.dump();
+  return wire::json_text(object);
 }
 
 bool is_ok(const std::string& line) {
-  const auto object = nlohmann::json::parse(line, nullptr, false);
-  return object.is_object() && object.value("ok", false);
+  const wire::Json object = wire::parse_json_object(line);
+  return wire::boolean_member(object, "ok").value_or(false);
 }
 
 ExitCode fail(const ControlFailure& failure) {
@@ -72,7 +72,7 @@ ExitCode ping(const Query& query) {
     if (query.is_json) {
       fmt::print("{}\n", answer->line);
     } else if (is_ok(answer->line)) {
-      const auto object = nlohmann::json::parse(answer->line, nullptr, false);
+      const wire::Json object = wire::parse_json_object(answer->line);
       fmt::print("{}: connected in {:.1f} ms, {} round trip {:.1f} ms\n", query.target,
                  object.value("time_ms", 0.0), object.value("path", ""),
                  object.value("round_trip_ms", 0.0));

@@ -4,41 +4,63 @@
 #include <fmt/format.h>
 
 #include <iterator>
-#include <nlohmann/json.hpp>
 
 #include "app/table.h"
+#include "wire/json.h"
 #include "zt/base/rfc3339.h"
 
 namespace zt::app {
 
 namespace {
 
-using nlohmann::json;
+using wire::Json;
 
-json ports_json(const std::vector<PortRange>& ranges) {
+Json ports_json(const std::vector<PortRange>& ranges) {
   if (ranges.empty()) return "none";
   if (ranges.size() == 1 && ranges.front() == PortRange{}) return "all";
-  json list = json::array();
+  Json list = Json::array();
   for (const PortRange& range : ranges) list.push_back(range.to_text());
   return list;
 }
 
-std::string ports_text(const json& ports) {
+// The next five read what a client of another version answered: what is missing, or of another
+// kind, is shown as nothing.
+const Json& member(const Json& object, const char* name) {
+  static const Json kNothing;
+  const auto found = object.find(name);
+  return found == object.end() ? kNothing : *found;
+}
+
+std::string text(const Json& object, const char* name, std::string_view otherwise = {}) {
+  return std::string(wire::text_member(object, name).value_or(otherwise));
+}
+
+std::string count(const Json& object, const char* name) {
+  return std::to_string(wire::integer_member(object, name).value_or(0));
+}
+
+std::string round_trip(const Json& object) {
+  const Json& value = member(object, "round_trip_ms");
+  return fmt::format("{:.1f} ms", value.is_number() ? value.get<double>() : 0.0);
+}
+
+std::string ports_text(const Json& ports) {
   if (ports.is_string()) return ports.get<std::string>();
-  std::string text;
-  for (const json& range : ports) {
-    if (!text.empty()) text += ',';
-    text += range.get<std::string>();
+  std::string list;
+  for (const Json& range : ports) {
+    if (!range.is_string()) continue;
+    if (!list.empty()) list += ',';
+    list += range.get_ref<const std::string&>();
   }
-  return text;
+  return list;
 }
 
 double to_milliseconds(Duration duration) {
   return std::chrono::duration<double, std::milli>(duration).count();
 }
 
-json resources_json(const client::Status& status) {
-  json list = json::array();
+Json resources_json(const client::Status& status) {
+  Json list = Json::array();
   for (const client::ResourceStatus& resource : status.resources) {
     list.push_back({{"id", resource.id.text},
                     {"name", resource.name},
@@ -52,10 +74,10 @@ json resources_json(const client::Status& status) {
   return list;
 }
 
-json connectors_json(const node::ClientNode& node, const client::Status& status) {
-  json list = json::array();
+Json connectors_json(const node::ClientNode& node, const client::Status& status) {
+  Json list = Json::array();
   for (const client::ConnectorStatus& connector : status.connectors) {
-    json entry = {{"id", connector.id.text},
+    Json entry = {{"id", connector.id.text},
                   {"name", connector.name},
                   {"ready", connector.is_ready},
                   {"flows", connector.flow_count}};
@@ -75,7 +97,7 @@ json connectors_json(const node::ClientNode& node, const client::Status& status)
 std::string status_json(const node::ClientNode& node, const ClientFacts& facts,
                         const std::vector<IngressStatus>& ingress, const Now& now) {
   const client::Status status = node.status(now);
-  json object = {{"version", 1},
+  Json object = {{"version", 1},
                  {"ok", true},
                  {"signed_in", node.is_signed_in()},
                  {"subject", facts.subject.text},
@@ -88,16 +110,16 @@ std::string status_json(const node::ClientNode& node, const ClientFacts& facts,
                  {"revision", status.view_revision},
                  {"resources", resources_json(status)},
                  {"connectors", connectors_json(node, status)},
-                 {"relays", json::array()},
-                 {"grants", json::array()},
-                 {"ingress", json::array()},
+                 {"relays", Json::array()},
+                 {"grants", Json::array()},
+                 {"ingress", Json::array()},
                  {"flows",
                   {{"open", status.flows_open},
                    {"waiting", status.flows_waiting},
                    {"opened", status.flows_opened},
                    {"refused", status.flows_refused}}}};
   for (const client::RelayStatus& relay : status.relays) {
-    json entry = {{"id", relay.id.text}, {"name", relay.name}};
+    Json entry = {{"id", relay.id.text}, {"name", relay.name}};
     if (const auto round_trip = node.link().relays().round_trip(relay.id)) {
       entry["round_trip_ms"] = to_milliseconds(*round_trip);
     }
@@ -115,42 +137,41 @@ std::string status_json(const node::ClientNode& node, const ClientFacts& facts,
     object["ingress"].push_back(
         {{"kind", entry.kind}, {"listen", entry.local.to_text()}, {"target", entry.target}});
   }
-  return object.dump(-1, ' ', false, json::error_handler_t::replace);
+  return wire::json_text(object);
 }
 
-std::string status_text(std::string_view text) {
-  const json object = json::parse(text, nullptr, false);
-  if (!object.is_object()) return std::string(text);
+std::string status_text(std::string_view json) {
+  const Json object = wire::parse_json_object(json);
+  if (!object.is_object()) return std::string(json);
   std::string shown;
   const auto out = std::back_inserter(shown);
-  const json& controller = object["controller"];
-  fmt::format_to(out, "subject     {} ({})\n", object.value("subject_name", ""),
-                 object.value("subject", ""));
-  fmt::format_to(out, "controller  {} {}\n", controller.value("address", ""),
-                 controller.value("up", false) ? "up" : "away: " + controller.value("reason", ""));
-  const json& flows = object["flows"];
+  const Json& controller = member(object, "controller");
+  const bool is_up = wire::boolean_member(controller, "up").value_or(false);
+  fmt::format_to(out, "subject     {} ({})\n", text(object, "subject_name"),
+                 text(object, "subject"));
+  fmt::format_to(out, "controller  {} {}\n", text(controller, "address"),
+                 is_up ? "up" : "away: " + text(controller, "reason"));
+  const Json& flows = member(object, "flows");
   fmt::format_to(out, "flows       {} open, {} waiting, {} opened, {} refused\n\n",
-                 flows.value("open", 0), flows.value("waiting", 0), flows.value("opened", 0),
-                 flows.value("refused", 0));
+                 count(flows, "open"), count(flows, "waiting"), count(flows, "opened"),
+                 count(flows, "refused"));
   Table ingress({"INGRESS", "LISTENS ON", "TARGET"});
-  for (const json& entry : object["ingress"]) {
-    ingress.add({entry.value("kind", ""), entry.value("listen", ""), entry.value("target", "")});
+  for (const Json& entry : member(object, "ingress")) {
+    ingress.add({text(entry, "kind"), text(entry, "listen"), text(entry, "target")});
   }
   Table connectors({"CONNECTOR", "PATH", "ROUND TRIP", "FLOWS"});
-  for (const json& entry : object["connectors"]) {
-    connectors.add({entry.value("name", ""), entry.value("path", "connecting"),
-                    fmt::format("{:.1f} ms", entry.value("round_trip_ms", 0.0)),
-                    std::to_string(entry.value("flows", 0))});
+  for (const Json& entry : member(object, "connectors")) {
+    connectors.add({text(entry, "name"), text(entry, "path", "connecting"), round_trip(entry),
+                    count(entry, "flows")});
   }
   Table relays({"RELAY", "ID", "ROUND TRIP"});
-  for (const json& entry : object["relays"]) {
-    relays.add({entry.value("name", ""), entry.value("id", ""),
-                fmt::format("{:.1f} ms", entry.value("round_trip_ms", 0.0))});
+  for (const Json& entry : member(object, "relays")) {
+    relays.add({text(entry, "name"), text(entry, "id"), round_trip(entry)});
   }
   Table grants({"GRANT", "HOST", "RESOURCE", "EXPIRES", "FLOWS"});
-  for (const json& entry : object["grants"]) {
-    grants.add({entry.value("id", ""), entry.value("host", ""), entry.value("resource", ""),
-                entry.value("expires", ""), std::to_string(entry.value("flows", 0))});
+  for (const Json& entry : member(object, "grants")) {
+    grants.add({text(entry, "id"), text(entry, "host"), text(entry, "resource"),
+                text(entry, "expires"), count(entry, "flows")});
   }
   for (const Table* table : {&ingress, &connectors, &relays, &grants}) {
     if (!table->is_empty()) fmt::format_to(out, "{}\n", table->to_text());
@@ -158,14 +179,14 @@ std::string status_text(std::string_view text) {
   return shown;
 }
 
-std::string resources_text(std::string_view text) {
-  const json object = json::parse(text, nullptr, false);
-  if (!object.is_object()) return std::string(text);
+std::string resources_text(std::string_view json) {
+  const Json object = wire::parse_json_object(json);
+  if (!object.is_object()) return std::string(json);
   Table table({"RESOURCE", "ADDRESS", "TCP", "UDP", "FLOWS", "LAST DECISION"});
-  for (const json& entry : object["resources"]) {
-    table.add({entry.value("name", ""), entry.value("address", ""), ports_text(entry["tcp"]),
-               ports_text(entry["udp"]), std::to_string(entry.value("flows", 0)),
-               entry.value("last_decision", "")});
+  for (const Json& entry : member(object, "resources")) {
+    table.add({text(entry, "name"), text(entry, "address"), ports_text(member(entry, "tcp")),
+               ports_text(member(entry, "udp")), count(entry, "flows"),
+               text(entry, "last_decision")});
   }
   return table.is_empty() ? "no resources: no rule gives this subject access to any\n"
                           : table.to_text();

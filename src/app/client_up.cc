@@ -11,7 +11,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "app/client_shell.h"
@@ -24,6 +23,7 @@
 #include "app/state_directory.h"
 #include "app/version.h"
 #include "io/entropy.h"
+#include "wire/json.h"
 #include "zt/client/forward.h"
 #include "zt/grant/service_key.h"
 

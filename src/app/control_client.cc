@@ -9,10 +9,10 @@
 
 #include <array>
 #include <cerrno>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "io/unix_socket.h"
+#include "wire/json.h"
 
 namespace zt::app {
 
@@ -88,15 +88,15 @@ std::expected<ControlAnswer, ControlFailure> ask_client(const std::filesystem::p
 }
 
 ControlFailure failure_of(std::string_view line) {
-  const auto object = nlohmann::json::parse(line, nullptr, false);
+  const wire::Json object = wire::parse_json_object(line);
   if (!object.is_object()) return {ExitCode::failed, "the client's answer is malformed"};
-  const std::string kind = object.value("error", "");
+  const auto kind = wire::text_member(object, "error").value_or("");
   ExitCode code = ExitCode::unreachable;
   if (kind == "usage") code = ExitCode::usage;
   if (kind == "denied" || kind == "not_signed_in" || kind == "no_resource") {
     code = ExitCode::denied;
   }
-  return {code, object.value("text", "refused")};
+  return {code, std::string(wire::text_member(object, "text").value_or("refused"))};
 }
 
 ExitCode join_standard_io(ControlAnswer& answer) {

@@ -2,19 +2,19 @@
 #include "app/control_server.h"
 
 #include <array>
-#include <nlohmann/json.hpp>
 #include <utility>
 
+#include "wire/json.h"
 #include "zt/base/bytes.h"
 
 namespace zt::app {
 
 namespace {
 
-using nlohmann::json;
+using wire::Json;
 
-std::string to_line(const json& object) {
-  return object.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+std::string to_line(const Json& object) {
+  return wire::json_text(object) + "\n";
 }
 
 std::string error_line(std::string_view kind, std::string_view text) {
@@ -118,7 +118,7 @@ void ControlServer::receive(std::uint64_t number) {
 }
 
 void ControlServer::serve(std::uint64_t number, Connection& connection, std::string_view line) {
-  const json request = json::parse(line, nullptr, false);
+  const Json request = wire::parse_json_object(line);
   const auto text = [&request](const char* name) {
     const auto found = request.find(name);
     return found != request.end() && found->is_string() ? found->get<std::string>() : std::string();
@@ -160,7 +160,7 @@ void ControlServer::answer_flow(std::uint64_t number, bool is_ping,
   const ClientShell::FlowKey flow = *std::exchange(connection.flow, std::nullopt);
   if (refusal) return say(number, refusal_line(*refusal));
   if (is_ping) {
-    json answer = {{"ok", true},
+    Json answer = {{"ok", true},
                    {"time_ms", to_milliseconds(shell_.loop().now().instant - connection.asked)}};
     if (const auto path = shell_.node().path_of(flow)) {
       answer["path"] = path->text;

@@ -5,7 +5,6 @@
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "app/admin_access.h"
@@ -16,6 +15,7 @@
 #include "io/entropy.h"
 #include "io/files.h"
 #include "store/sqlite_store.h"
+#include "wire/json.h"
 #include "zt/grant/bootstrap.h"
 
 namespace zt::app {

@@ -5,7 +5,6 @@
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "app/client_shell.h"
@@ -20,6 +19,7 @@
 #include "controller/initialise.h"
 #include "io/entropy.h"
 #include "store/sqlite_store.h"
+#include "wire/json.h"
 #include "zt/grant/bootstrap.h"
 #include "zt/grant/enrolment_token.h"
 #include "zt/grant/service_key.h"
@@ -28,7 +28,7 @@ namespace zt::app {
 
 namespace {
 
-using nlohmann::json;
+using wire::Json;
 
 struct Settings {
   LogSettings log{.level = "warn"};
@@ -55,7 +55,7 @@ class Demo {
   std::optional<std::string> start_relay();
   std::optional<std::string> start_connector();
   std::optional<std::string> start_client();
-  json ask(std::string_view method, const std::string& path, const json& body);
+  Json ask(std::string_view method, const std::string& path, const Json& body);
   node::Link::Config link(const crypto::Identity& identity, const Digest& pin, bool is_accepting) {
     return link_config(identity, controller_at_, pin, random_, is_accepting);
   }
@@ -88,7 +88,7 @@ class Demo {
   bool is_shown_ = false;
 };
 
-json Demo::ask(std::string_view method, const std::string& path, const json& body) {
+Json Demo::ask(std::string_view method, const std::string& path, const Json& body) {
   http::Request request{.method = std::string(method),
                         .scheme = "https",
                         .authority = controller_at_.to_text(),
@@ -96,7 +96,7 @@ json Demo::ask(std::string_view method, const std::string& path, const json& bod
   request.fields.add("authorization", "Bearer " + std::string(installation_->api_key->reveal()),
                      true);
   request.fields.add("content-type", "application/json");
-  return json::parse(controller_->ask(std::move(request), body.dump()), nullptr, false);
+  return wire::parse_json_object(controller_->ask(std::move(request), wire::json_text(body)));
 }
 
 std::optional<std::string> Demo::start_controller() {
@@ -133,7 +133,7 @@ std::optional<std::string> Demo::start_relay() {
   const auto port = free_port(loop_);
   if (!port) return "no free port on loopback";
   relay_port_ = *port;
-  const json made =
+  const Json made =
       ask("POST", "relay-tokens",
           {{"name", "demo-relay"}, {"address", SocketAddress{kLoopback, relay_port_}.to_text()}});
   auto token = grant::EnrolmentToken::parse(Secret(made.value("token", "")));
@@ -154,7 +154,7 @@ std::optional<std::string> Demo::start_relay() {
 std::optional<std::string> Demo::start_connector() {
   page_ = DemoPage::open(loop_);
   if (!page_) return "no free port on loopback";
-  const json made =
+  const Json made =
       ask("POST", "networks/" + network_ + "/connector-tokens", {{"name", "demo-connector"}});
   auto token = grant::EnrolmentToken::parse(Secret(made.value("token", "")));
   if (!token) return "the controller gave no connector token: " + made.value("detail", "");
@@ -174,15 +174,15 @@ std::optional<std::string> Demo::start_connector() {
 
 std::optional<std::string> Demo::start_client() {
   // The page is on this machine's loopback, which a connector dials only if a resource names it.
-  const json resource = ask("POST", "resources",
+  const Json resource = ask("POST", "resources",
                             {{"name", "intranet"},
                              {"network", network_},
                              {"address", zt::to_text(Host(kLoopback))},
                              {"tcp", {std::to_string(page_->port())}},
                              {"udp", "none"}});
-  const json account = ask("POST", "service-accounts", {{"name", "visitor"}});
-  const json made =
-      ask("POST", "service-accounts/" + account.value("id", "") + "/keys", json::object());
+  const Json account = ask("POST", "service-accounts", {{"name", "visitor"}});
+  const Json made =
+      ask("POST", "service-accounts/" + account.value("id", "") + "/keys", Json::object());
   ask("POST", "access-rules",
       {{"name", "visitors-read-the-intranet"},
        {"subjects", {account.value("id", "")}},

@@ -3,9 +3,9 @@
 
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
 #include <utility>
 
+#include "wire/json.h"
 #include "zt/base/bytes.h"
 #include "zt/grant/bootstrap.h"
 
@@ -13,7 +13,7 @@ namespace zt::app {
 
 namespace {
 
-using nlohmann::json;
+using wire::Json;
 
 constexpr std::size_t kIdentitySizeMax = 16 << 10;
 constexpr std::size_t kRecordSizeMax = 64 << 10;
@@ -23,13 +23,13 @@ std::string sentence(const std::filesystem::path& path, io::FileError error) {
   return fmt::format("{}: {}", path.string(), io::to_text(error));
 }
 
-std::string text_of(const json& object, const char* name) {
+std::string text_of(const Json& object, const char* name) {
   const auto found = object.find(name);
   return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
 std::optional<NodeRecord> parse_record(std::string_view text) {
-  const json object = json::parse(text, nullptr, false);
+  const Json object = wire::parse_json_object(text);
   if (!object.is_object() || text_of(object, "zt") != "node") return std::nullopt;
   const auto controller = grant::parse_controller_url(text_of(object, "controller"));
   const auto pin = Digest::parse(text_of(object, "pin"));
@@ -43,7 +43,7 @@ std::optional<NodeRecord> parse_record(std::string_view text) {
   record.tenant = *tenant;
   record.network.text = text_of(object, "network");
   const auto jwks = object.find("jwks");
-  if (jwks != object.end() && jwks->is_object()) record.jwks = jwks->dump();
+  if (jwks != object.end() && jwks->is_object()) record.jwks = wire::json_text(*jwks);
   return record;
 }
 
@@ -98,17 +98,18 @@ std::expected<std::optional<NodeRecord>, std::string> StateDirectory::read() con
 }
 
 std::expected<void, std::string> StateDirectory::write(const NodeRecord& record) const {
-  json object = {{"zt", "node"},
+  Json object = {{"zt", "node"},
                  {"kind", record.kind},
                  {"controller", grant::to_controller_url(record.controller)},
                  {"pin", record.controller_key.to_text()},
                  {"tenant", record.tenant.text},
                  {"node", record.node}};
   if (!record.network.is_empty()) object["network"] = record.network.text;
-  const json jwks = json::parse(record.jwks, nullptr, false);
+  const Json jwks = wire::parse_json_object(record.jwks);
   if (jwks.is_object()) object["jwks"] = jwks;
   const std::filesystem::path file = path_ / "node.json";
-  const auto written = io::write_file(file, as_bytes(object.dump(2) + "\n"), io::FileMode::secret);
+  const auto written =
+      io::write_file(file, as_bytes(wire::pretty_json_text(object) + "\n"), io::FileMode::secret);
   if (!written) return std::unexpected(sentence(file, written.error()));
   return {};
 }

@@ -2,6 +2,7 @@
 #include "controller/access.h"
 
 #include "controller/body_reader.h"
+#include "wire/json.h"
 
 namespace zt::controller {
 
@@ -106,11 +107,11 @@ StoreResult<std::vector<IssuedGrant>> Change::revoke_grants(const Directory& dir
     if (!complaint) continue;
     const auto marked = access_.store_.revoke_grant(author_.tenant, grant.id, *complaint);
     if (!marked) return std::unexpected(marked.error());
-    const nlohmann::json detail = {{"subject", grant.subject.text},
-                                   {"device", grant.device.text},
-                                   {"resource", grant.resource.text},
-                                   {"reason", *complaint}};
-    if (const auto noted = audit("grant.revoke", grant.id.text, to_text(detail)); !noted) {
+    const wire::Json detail = {{"subject", grant.subject.text},
+                               {"device", grant.device.text},
+                               {"resource", grant.resource.text},
+                               {"reason", *complaint}};
+    if (const auto noted = audit("grant.revoke", grant.id.text, wire::json_text(detail)); !noted) {
       return std::unexpected(noted.error());
     }
     grant.is_revoked = true;

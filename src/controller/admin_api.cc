@@ -10,6 +10,7 @@
 
 #include "controller/journal.h"
 #include "crypto/hash.h"
+#include "wire/json.h"
 #include "zt/base/rfc3339.h"
 #include "zt/grant/service_key.h"
 
@@ -17,7 +18,7 @@ namespace zt::controller {
 
 namespace {
 
-using nlohmann::json;
+using wire::Json;
 
 constexpr std::size_t kPageMax = 500;
 constexpr std::size_t kPageDefault = 100;
@@ -35,8 +36,8 @@ Answer not_allowed(std::string_view allowed) {
   return answer;
 }
 
-Outcome answer(int status, const json& body) {
-  return Answer{.status = status, .body = to_text(body)};
+Outcome answer(int status, const Json& body) {
+  return Answer{.status = status, .body = wire::json_text(body)};
 }
 
 std::string etag_of(std::int64_t version) {
@@ -44,8 +45,8 @@ std::string etag_of(std::int64_t version) {
 }
 
 template <class Row>
-Outcome answer_with_etag(int status, const Row& row, const json& body) {
-  Answer value{.status = status, .body = to_text(body)};
+Outcome answer_with_etag(int status, const Row& row, const Json& body) {
+  Answer value{.status = status, .body = wire::json_text(body)};
   value.fields.add("etag", etag_of(row.version));
   return value;
 }
@@ -107,8 +108,8 @@ void draw_id(Id<Tag>& id, Random& random) {
   id = make_id<Tag>(random);
 }
 
-json page_json(json items, const std::optional<std::string>& cursor) {
-  json page = {{"items", std::move(items)}};
+Json page_json(Json items, const std::optional<std::string>& cursor) {
+  Json page = {{"items", std::move(items)}};
   if (cursor) page["next_cursor"] = *cursor;
   return page;
 }
@@ -232,8 +233,8 @@ Outcome AdminApi::objects(const Administrator& admin) {
 }
 
 template <class Row>
-json AdminApi::shown(const Administrator& admin, const Row& row) const {
-  json value = ObjectKind<Row>::write(row);
+Json AdminApi::shown(const Administrator& admin, const Row& row) const {
+  Json value = ObjectKind<Row>::write(row);
   if constexpr (requires { row.last_seen; }) {
     value["online"] = nodes_.is_online(row.id.text, admin.call.now);
   }
@@ -247,7 +248,7 @@ Outcome AdminApi::list(const Administrator& admin) {
   const auto limit = limit_of(admin.call);
   if (!limit) return fail(limit.error());
   auto& table = ObjectKind<Row>::table(context_.store);
-  json items = json::array();
+  Json items = Json::array();
   if (const auto name = admin.call.query.find("name")) {
     const auto row = table.find_named(admin.tenant, *name);
     if (!row && row.error() != StoreError::not_found) {
@@ -278,13 +279,13 @@ Attempt<void> AdminApi::require_room(const Administrator& admin) {
 
 template <class Row>
 Attempt<void> AdminApi::insert_and_commit(const Administrator& admin, const Row& row,
-                                          const json& detail) {
+                                          const Json& detail) {
   using Kind = ObjectKind<Row>;
   auto change = Change::begin(context_.access, {admin.tenant, admin.key.text, admin.call.now});
   auto done = change ? Kind::table(context_.store).insert(admin.tenant, row)
                      : std::unexpected(change.error());
   if (done) {
-    done = change->audit(action_of(Kind::kNoun, "create"), row.id.text, to_text(detail));
+    done = change->audit(action_of(Kind::kNoun, "create"), row.id.text, wire::json_text(detail));
   }
   if (done && Kind::kAffectsAccess) change->affect_access();
   if (done) done = change->commit();
@@ -307,7 +308,7 @@ Outcome AdminApi::create(const Administrator& admin) {
     return fail(holds.error());
   }
   if (const auto room = require_room<Row>(admin); !room) return fail(room.error());
-  const json value = shown(admin, row);
+  const Json value = shown(admin, row);
   if (const auto done = insert_and_commit(admin, row, value); !done) return fail(done.error());
   return answer_with_etag(201, row, value);
 }
@@ -330,8 +331,8 @@ Outcome AdminApi::edit(const Administrator& admin, Row row) {
   const auto version = Kind::table(context_.store).update(admin.tenant, row);
   if (!version) return fail(version.error(), Kind::kNoun);
   row.version = *version;
-  const json value = shown(admin, row);
-  auto done = change->audit(action_of(Kind::kNoun, "update"), row.id.text, to_text(value));
+  const Json value = shown(admin, row);
+  auto done = change->audit(action_of(Kind::kNoun, "update"), row.id.text, wire::json_text(value));
   if (done && Kind::kAffectsAccess) change->affect_access();
   if (done) done = change->commit();
   if (!done) return fail(done.error(), Kind::kNoun);
@@ -365,8 +366,8 @@ Outcome AdminApi::remove(const Administrator& admin, const Row& row) {
   auto done = change ? Kind::table(context_.store).remove(admin.tenant, row.id)
                      : std::unexpected(change.error());
   if (done) {
-    done =
-        change->audit(action_of(Kind::kNoun, "delete"), row.id.text, to_text({{"name", row.name}}));
+    done = change->audit(action_of(Kind::kNoun, "delete"), row.id.text,
+                         wire::json_text({{"name", row.name}}));
   }
   if (done && Kind::kAffectsAccess) change->affect_access();
   if (done) done = change->commit();
@@ -379,7 +380,7 @@ Outcome AdminApi::remove(const Administrator& admin, const Row& row) {
 Outcome AdminApi::members(const Administrator& admin, const Group& group) {
   if (method_of(admin.call) != "GET") return not_allowed("GET, HEAD");
   if (const auto known = require_parameters(admin.call, {}); !known) return fail(known.error());
-  json items = json::array();
+  Json items = Json::array();
   for (const auto& [id, subject] : admin.state.directory.policies.subjects) {
     if (subject.groups.contains(group.id)) {
       items.push_back({{"subject", id.text}, {"name", subject.name}});
@@ -411,9 +412,9 @@ Outcome AdminApi::member(const Administrator& admin, const Group& group) {
     const auto removed = context_.store.remove_member(admin.tenant, membership);
     if (!removed) return fail(removed.error(), "member");
   }
-  const json detail = {{"subject", membership.subject.text}};
+  const Json detail = {{"subject", membership.subject.text}};
   auto done = change->audit(method == "PUT" ? "group.add_member" : "group.remove_member",
-                            group.id.text, to_text(detail));
+                            group.id.text, wire::json_text(detail));
   change->affect_access();
   if (done) done = change->commit();
   if (!done) return fail(done.error(), "group");
@@ -426,7 +427,7 @@ Outcome AdminApi::keys(const Administrator& admin, const ServiceAccount& account
   const std::string_view method = method_of(admin.call);
   if (method == "POST") return create_key(admin, account);
   if (method != "GET") return not_allowed("GET, HEAD, POST");
-  json items = json::array();
+  Json items = Json::array();
   for (const auto& [id, key] : admin.state.directory.keys) {
     if (key.account == account.id) items.push_back(json_of(key));
   }
@@ -456,11 +457,11 @@ Outcome AdminApi::create_key(const Administrator& admin, const ServiceAccount& a
                          .id = row.id,
                          .secret = grant::make_shared_secret(context_.random)};
   row.secret_hash = crypto::sha256(as_bytes(file.secret.reveal()));
-  json value = json_of(row);
+  Json value = json_of(row);
   auto change = Change::begin(context_.access, {admin.tenant, admin.key.text, admin.call.now});
   auto done = change ? context_.store.service_account_keys().insert(admin.tenant, row)
                      : std::unexpected(change.error());
-  if (done) done = change->audit("service_account_key.create", row.id.text, to_text(value));
+  if (done) done = change->audit("service_account_key.create", row.id.text, wire::json_text(value));
   if (done) change->affect_access();
   if (done) done = change->commit();
   if (!done) return fail(done.error(), "key");
@@ -481,8 +482,8 @@ Outcome AdminApi::key(const Administrator& admin, const ServiceAccount& account)
   if (!change) return fail(change.error(), "key");
   const auto version = context_.store.service_account_keys().update(admin.tenant, *row);
   if (!version) return fail(version.error(), "key");
-  const json detail = {{"service_account", account.id.text}};
-  auto done = change->audit("service_account_key.revoke", row->id.text, to_text(detail));
+  const Json detail = {{"service_account", account.id.text}};
+  auto done = change->audit("service_account_key.revoke", row->id.text, wire::json_text(detail));
   change->affect_access();
   if (done) done = change->commit();
   if (!done) return fail(done.error(), "key");
@@ -504,7 +505,7 @@ Outcome AdminApi::create_api_key(const Administrator& admin) {
   const Secret secret = grant::make_shared_secret(context_.random);
   const Secret token(std::string(kApiKeyPrefix) + std::string(secret.reveal()));
   row.secret_hash = crypto::sha256(as_bytes(token.reveal()));
-  json value = ObjectKind<ApiKey>::write(row);
+  Json value = ObjectKind<ApiKey>::write(row);
   if (const auto done = insert_and_commit(admin, row, value); !done) return fail(done.error());
   value["token"] = token.reveal();
   return answer_with_etag(201, row, value);
@@ -559,7 +560,7 @@ Outcome AdminApi::create_token(const Administrator& admin, EnrolmentTokenRow row
   row.secret_hash = crypto::sha256(as_bytes(token.secret.reveal()));
   row.created = admin.call.now.unix_time;
   row.expires = row.created + lifetime;
-  json value = ObjectKind<EnrolmentTokenRow>::write(row);
+  Json value = ObjectKind<EnrolmentTokenRow>::write(row);
   if (const auto done = insert_and_commit(admin, row, value); !done) return fail(done.error());
   value["token"] = token.format().reveal();
   return answer(201, value);
@@ -569,12 +570,12 @@ Outcome AdminApi::create_token(const Administrator& admin, EnrolmentTokenRow row
 
 namespace {
 
-json signing_keys_json(const TenantState& state, const Now& now) {
-  json items = json::array();
+Json signing_keys_json(const TenantState& state, const Now& now) {
+  Json items = Json::array();
   for (const auto& key : state.keys.listed()) {
     items.push_back({{"kid", key.kid},
                      {"active_from", to_rfc3339(key.active_from)},
-                     {"retires", key.retires ? json(to_rfc3339(*key.retires)) : json(nullptr)},
+                     {"retires", key.retires ? Json(to_rfc3339(*key.retires)) : Json(nullptr)},
                      {"signing", key.kid == state.keys.signing_kid(now.unix_time)}});
   }
   return items;
@@ -668,7 +669,7 @@ Outcome AdminApi::events(const Administrator& admin) {
   }
   const auto stored = context_.store.flow_events(admin.tenant, query);
   if (!stored) return fail(stored.error(), "log");
-  json items = json::array();
+  Json items = Json::array();
   for (const StoredFlowEvent& event : *stored) items.push_back(json_of(event));
   const auto next = stored->empty() ? std::nullopt
                                     : next_cursor(stored->size(), query.limit,
@@ -689,7 +690,7 @@ Outcome AdminApi::audit(const Administrator& admin) {
   text_parameter(call, "target", query.target);
   const auto entries = context_.store.audit(admin.tenant, query);
   if (!entries) return fail(entries.error(), "log");
-  json items = json::array();
+  Json items = Json::array();
   for (const AuditEntry& entry : *entries) items.push_back(json_of(entry));
   const auto next = entries->empty() ? std::nullopt
                                      : next_cursor(entries->size(), query.limit,

@@ -67,11 +67,11 @@ class AdminApi {
   [[nodiscard]] Outcome remove(const Administrator& admin, const Row& row);
   template <class Row>
   [[nodiscard]] Attempt<void> insert_and_commit(const Administrator& admin, const Row& row,
-                                                const nlohmann::json& shown);
+                                                const wire::Json& shown);
   template <class Row>
   [[nodiscard]] Attempt<void> require_room(const Administrator& admin);
   template <class Row>
-  [[nodiscard]] nlohmann::json shown(const Administrator& admin, const Row& row) const;
+  [[nodiscard]] wire::Json shown(const Administrator& admin, const Row& row) const;
   [[nodiscard]] Attempt<void> require_no_references(const Administrator& admin,
                                                     const std::string& id) const;
 

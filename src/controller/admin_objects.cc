@@ -11,27 +11,27 @@ namespace zt::controller {
 
 namespace {
 
-using nlohmann::json;
+using wire::Json;
 
 constexpr std::size_t kListedIdsMax = 500;  // Subjects, or resources, of one rule.
 
-json time_or_null(const std::optional<UnixTime>& time) {
-  return time ? json(to_rfc3339(*time)) : json(nullptr);
+Json time_or_null(const std::optional<UnixTime>& time) {
+  return time ? Json(to_rfc3339(*time)) : Json(nullptr);
 }
 
 // base_of writes the members that every object has.
 template <class Row>
-json base_of(const Row& row) {
+Json base_of(const Row& row) {
   return {{"id", row.id.text},
           {"name", row.name},
           {"created", to_rfc3339(row.created)},
           {"version", row.version}};
 }
 
-json ports_json(const std::vector<PortRange>& ports) {
+Json ports_json(const std::vector<PortRange>& ports) {
   if (ports.empty()) return "none";
   if (ports.size() == 1 && ports.front() == PortRange{}) return "all";
-  json list = json::array();
+  Json list = Json::array();
   for (const PortRange& range : ports) list.push_back(range.to_text());
   return list;
 }
@@ -90,7 +90,7 @@ void read_protocols(BodyReader& body, AccessRule& row) {
 void ObjectKind<Network>::read(BodyReader& body, Network& row) {
   body.name("name", row.name, Presence::required);
 }
-json ObjectKind<Network>::write(const Network& row) {
+Json ObjectKind<Network>::write(const Network& row) {
   return base_of(row);
 }
 
@@ -98,8 +98,8 @@ void ObjectKind<Connector>::read(BodyReader& body, Connector& row) {
   body.name("name", row.name, Presence::required);
   body.flag("enabled", row.is_enabled, Presence::optional);
 }
-json ObjectKind<Connector>::write(const Connector& row) {
-  json value = base_of(row);
+Json ObjectKind<Connector>::write(const Connector& row) {
+  Json value = base_of(row);
   value["network"] = row.network.text;
   value["certificate"] = row.certificate.to_text();
   value["enabled"] = row.is_enabled;
@@ -120,8 +120,8 @@ void ObjectKind<Relay>::read(BodyReader& body, Relay& row) {
       Presence::optional);
   body.flag("enabled", row.is_enabled, Presence::optional);
 }
-json ObjectKind<Relay>::write(const Relay& row) {
-  json value = base_of(row);
+Json ObjectKind<Relay>::write(const Relay& row) {
+  Json value = base_of(row);
   value["region"] = row.region;
   value["address"] = row.address;
   value["certificate"] = row.certificate.to_text();
@@ -144,8 +144,8 @@ void ObjectKind<Resource>::read(BodyReader& body, Resource& row) {
     body.complain("tcp", "a resource must offer a port: give \"tcp\", \"udp\" or both");
   }
 }
-json ObjectKind<Resource>::write(const Resource& row) {
-  json value = base_of(row);
+Json ObjectKind<Resource>::write(const Resource& row) {
+  Json value = base_of(row);
   value["network"] = row.network.text;
   value["address"] = row.address;
   value["aliases"] = row.aliases;
@@ -174,7 +174,7 @@ Attempt<void> ObjectKind<Resource>::check(const Directory& directory, const Limi
 void ObjectKind<Group>::read(BodyReader& body, Group& row) {
   body.name("name", row.name, Presence::required);
 }
-json ObjectKind<Group>::write(const Group& row) {
+Json ObjectKind<Group>::write(const Group& row) {
   return base_of(row);
 }
 
@@ -183,8 +183,8 @@ void ObjectKind<User>::read(BodyReader& body, User& row) {
   body.text("email", row.email, {.size_min = 0, .size_max = 254}, Presence::optional);
   body.flag("enabled", row.is_enabled, Presence::optional);
 }
-json ObjectKind<User>::write(const User& row) {
-  json value = base_of(row);
+Json ObjectKind<User>::write(const User& row) {
+  Json value = base_of(row);
   value["email"] = row.email;
   value["enabled"] = row.is_enabled;
   return value;
@@ -194,8 +194,8 @@ void ObjectKind<ServiceAccount>::read(BodyReader& body, ServiceAccount& row) {
   body.name("name", row.name, Presence::required);
   body.flag("enabled", row.is_enabled, Presence::optional);
 }
-json ObjectKind<ServiceAccount>::write(const ServiceAccount& row) {
-  json value = base_of(row);
+Json ObjectKind<ServiceAccount>::write(const ServiceAccount& row) {
+  Json value = base_of(row);
   value["enabled"] = row.is_enabled;
   return value;
 }
@@ -204,8 +204,8 @@ void ObjectKind<Device>::read(BodyReader& body, Device& row) {
   body.text("name", row.name, {.size_min = 0}, Presence::optional);
   body.flag("enabled", row.is_enabled, Presence::optional);
 }
-json ObjectKind<Device>::write(const Device& row) {
-  json value = base_of(row);
+Json ObjectKind<Device>::write(const Device& row) {
+  Json value = base_of(row);
   value["subject"] = row.subject.text;
   value["key"] = row.key.text;
   value["os"] = row.os;
@@ -234,14 +234,14 @@ void ObjectKind<AccessRule>::read(BodyReader& body, AccessRule& row) {
   if (row.subjects.empty()) body.complain("subjects", "must name at least one");
   if (row.resources.empty()) body.complain("resources", "must name at least one");
 }
-json ObjectKind<AccessRule>::write(const AccessRule& row) {
-  json value = base_of(row);
+Json ObjectKind<AccessRule>::write(const AccessRule& row) {
+  Json value = base_of(row);
   value["effect"] = row.effect == Effect::allow ? "allow" : "deny";
   value["subjects"] = row.subjects;
   value["resources"] = row.resources;
-  value["protocols"] = json::array();
+  value["protocols"] = Json::array();
   for (const Protocol protocol : row.protocols) value["protocols"].push_back(to_text(protocol));
-  value["ports"] = row.ports.empty() ? json("all") : ports_json(row.ports);
+  value["ports"] = row.ports.empty() ? Json("all") : ports_json(row.ports);
   value["valid_until"] = time_or_null(row.valid_until);
   value["enabled"] = row.is_enabled;
   return value;
@@ -273,17 +273,17 @@ void ObjectKind<ApiKey>::read(BodyReader& body, ApiKey& row) {
   body.name("name", row.name, Presence::required);
   body.time("expires", row.expires, Presence::optional);
 }
-json ObjectKind<ApiKey>::write(const ApiKey& row) {
-  json value = base_of(row);
+Json ObjectKind<ApiKey>::write(const ApiKey& row) {
+  Json value = base_of(row);
   value["expires"] = time_or_null(row.expires);
   value["last_used"] = time_or_null(row.last_used);
   return value;
 }
 
-json ObjectKind<EnrolmentTokenRow>::write(const EnrolmentTokenRow& row) {
-  json value = base_of(row);
+Json ObjectKind<EnrolmentTokenRow>::write(const EnrolmentTokenRow& row) {
+  Json value = base_of(row);
   value["kind"] = grant::to_text(row.kind);
-  value["network"] = row.network ? json(row.network->text) : json(nullptr);
+  value["network"] = row.network ? Json(row.network->text) : Json(nullptr);
   value["region"] = row.region;
   value["address"] = row.address;
   value["uses_left"] = row.uses_left;
@@ -291,8 +291,8 @@ json ObjectKind<EnrolmentTokenRow>::write(const EnrolmentTokenRow& row) {
   return value;
 }
 
-json json_of(const ServiceAccountKey& row) {
-  json value = base_of(row);
+Json json_of(const ServiceAccountKey& row) {
+  Json value = base_of(row);
   value["service_account"] = row.account.text;
   value["revoked"] = row.is_revoked;
   value["expires"] = time_or_null(row.expires);

@@ -7,11 +7,11 @@
 //   looks like (write), and what must hold beyond its own members (check). admin_api.h builds the
 //   same five operations for all kinds from that.
 
-#include <nlohmann/json.hpp>
 #include <string_view>
 
 #include "controller/body_reader.h"
 #include "controller/directory.h"
+#include "wire/json.h"
 #include "zt/controller/engine.h"
 
 namespace zt::controller {
@@ -33,7 +33,7 @@ struct ObjectKind<Network> {
   static constexpr bool kAffectsAccess = true;
   static Table<Network>& table(Store& store) { return store.networks(); }
   static void read(BodyReader& body, Network& row);
-  static nlohmann::json write(const Network& row);
+  static wire::Json write(const Network& row);
   static Attempt<void> check(const Directory&, const Limits&, const Network&) { return {}; }
 };
 
@@ -44,7 +44,7 @@ struct ObjectKind<Connector> {
   static constexpr bool kAffectsAccess = true;
   static Table<Connector>& table(Store& store) { return store.connectors(); }
   static void read(BodyReader& body, Connector& row);
-  static nlohmann::json write(const Connector& row);
+  static wire::Json write(const Connector& row);
   static Attempt<void> check(const Directory&, const Limits&, const Connector&) { return {}; }
 };
 
@@ -55,7 +55,7 @@ struct ObjectKind<Relay> {
   static constexpr bool kAffectsAccess = true;
   static Table<Relay>& table(Store& store) { return store.relays(); }
   static void read(BodyReader& body, Relay& row);
-  static nlohmann::json write(const Relay& row);
+  static wire::Json write(const Relay& row);
   static Attempt<void> check(const Directory&, const Limits&, const Relay&) { return {}; }
 };
 
@@ -66,7 +66,7 @@ struct ObjectKind<Resource> {
   static constexpr bool kAffectsAccess = true;
   static Table<Resource>& table(Store& store) { return store.resources(); }
   static void read(BodyReader& body, Resource& row);
-  static nlohmann::json write(const Resource& row);
+  static wire::Json write(const Resource& row);
   static Attempt<void> check(const Directory& directory, const Limits& limits, const Resource& row);
 };
 
@@ -77,7 +77,7 @@ struct ObjectKind<Group> {
   static constexpr bool kAffectsAccess = true;
   static Table<Group>& table(Store& store) { return store.groups(); }
   static void read(BodyReader& body, Group& row);
-  static nlohmann::json write(const Group& row);
+  static wire::Json write(const Group& row);
   static Attempt<void> check(const Directory&, const Limits&, const Group&) { return {}; }
 };
 
@@ -88,7 +88,7 @@ struct ObjectKind<User> {
   static constexpr bool kAffectsAccess = true;
   static Table<User>& table(Store& store) { return store.users(); }
   static void read(BodyReader& body, User& row);
-  static nlohmann::json write(const User& row);
+  static wire::Json write(const User& row);
   static Attempt<void> check(const Directory&, const Limits&, const User&) { return {}; }
 };
 
@@ -99,7 +99,7 @@ struct ObjectKind<ServiceAccount> {
   static constexpr bool kAffectsAccess = true;
   static Table<ServiceAccount>& table(Store& store) { return store.service_accounts(); }
   static void read(BodyReader& body, ServiceAccount& row);
-  static nlohmann::json write(const ServiceAccount& row);
+  static wire::Json write(const ServiceAccount& row);
   static Attempt<void> check(const Directory&, const Limits&, const ServiceAccount&) { return {}; }
 };
 
@@ -110,7 +110,7 @@ struct ObjectKind<Device> {
   static constexpr bool kAffectsAccess = true;
   static Table<Device>& table(Store& store) { return store.devices(); }
   static void read(BodyReader& body, Device& row);
-  static nlohmann::json write(const Device& row);
+  static wire::Json write(const Device& row);
   static Attempt<void> check(const Directory&, const Limits&, const Device&) { return {}; }
 };
 
@@ -121,7 +121,7 @@ struct ObjectKind<AccessRule> {
   static constexpr bool kAffectsAccess = true;
   static Table<AccessRule>& table(Store& store) { return store.access_rules(); }
   static void read(BodyReader& body, AccessRule& row);
-  static nlohmann::json write(const AccessRule& row);
+  static wire::Json write(const AccessRule& row);
   static Attempt<void> check(const Directory& directory, const Limits& limits,
                              const AccessRule& row);
 };
@@ -133,7 +133,7 @@ struct ObjectKind<ApiKey> {
   static constexpr bool kAffectsAccess = false;
   static Table<ApiKey>& table(Store& store) { return store.api_keys(); }
   static void read(BodyReader& body, ApiKey& row);
-  static nlohmann::json write(const ApiKey& row);
+  static wire::Json write(const ApiKey& row);
   static Attempt<void> check(const Directory&, const Limits&, const ApiKey&) { return {}; }
 };
 
@@ -144,13 +144,13 @@ struct ObjectKind<EnrolmentTokenRow> {
   static constexpr bool kAffectsAccess = false;
   static Table<EnrolmentTokenRow>& table(Store& store) { return store.enrolment_tokens(); }
   static void read(BodyReader&, EnrolmentTokenRow&) {}
-  static nlohmann::json write(const EnrolmentTokenRow& row);
+  static wire::Json write(const EnrolmentTokenRow& row);
   static Attempt<void> check(const Directory&, const Limits&, const EnrolmentTokenRow&) {
     return {};
   }
 };
 
-[[nodiscard]] nlohmann::json json_of(const ServiceAccountKey& row);
+[[nodiscard]] wire::Json json_of(const ServiceAccountKey& row);
 
 // rule_that_names returns the name of an access rule in whose lists `id` stands, or nothing.
 [[nodiscard]] std::optional<std::string> rule_that_names(const Directory& directory,

@@ -11,7 +11,7 @@ namespace zt::controller {
 
 namespace {
 
-using nlohmann::json;
+using wire::Json;
 
 // is_json_type tells whether a content-type names JSON: "application/json", "…+json", parameters or
 // not.
@@ -22,27 +22,6 @@ bool is_json_type(std::string_view value) {
   return type == "application/json" ||
          (type.starts_with("application/") && type.ends_with("+json"));
 }
-
-// StrictCheck follows the parser and notices repeated members and too much depth.
-class StrictCheck {
- public:
-  bool operator()(int depth, json::parse_event_t event, json& value) {
-    if (static_cast<std::size_t>(depth) > BodyReader::kDepthMax) is_too_deep = true;
-    if (event == json::parse_event_t::object_start) members_.emplace_back();
-    if (event == json::parse_event_t::object_end && !members_.empty()) members_.pop_back();
-    if (event == json::parse_event_t::key && !members_.empty()) {
-      const auto& name = value.get_ref<const std::string&>();
-      if (!members_.back().insert(name).second && !repeated) repeated = name;
-    }
-    return true;
-  }
-
-  bool is_too_deep = false;
-  std::optional<std::string> repeated;
-
- private:
-  std::vector<std::set<std::string>> members_;
-};
 
 // decode_utf8 takes the first code point off `text`, which is valid UTF-8 (JSON's parser saw to
 // that); for anything else it returns U+FFFD.
@@ -86,11 +65,7 @@ std::optional<std::string> complaint_about_text(std::string_view text, const Tex
   return std::nullopt;
 }
 
-std::string to_text(const json& value) {
-  return value.dump(-1, ' ', false, json::error_handler_t::replace);
-}
-
-BodyReader::BodyReader(json object, bool is_patch, std::string prefix)
+BodyReader::BodyReader(Json object, bool is_patch, std::string prefix)
     : object_(std::move(object)), is_patch_(is_patch), prefix_(std::move(prefix)) {}
 
 Attempt<BodyReader> BodyReader::parse(const Call& call, bool is_patch) {
@@ -98,17 +73,19 @@ Attempt<BodyReader> BodyReader::parse(const Call& call, bool is_patch) {
   if (!type || !is_json_type(*type)) {
     return fail(problem(415, "the body must be of content-type application/json"));
   }
-  StrictCheck check;
-  json value = json::parse(call.body, std::ref(check), false);
-  if (check.is_too_deep) return fail(problem(400, "the body's JSON is nested too deeply"));
-  if (!value.is_object()) return fail(problem(400, "the body must be a JSON object"));
-  if (check.repeated) {
-    return fail(problem(400, fmt::format("the member \"{}\" is there twice", *check.repeated)));
+  auto value = wire::parse_json(call.body, kDepthMax);
+  if (!value && value.error().kind == wire::JsonError::Kind::too_deep) {
+    return fail(problem(400, "the body's JSON is nested too deeply"));
   }
-  return BodyReader(std::move(value), is_patch, {});
+  if (!value && value.error().kind == wire::JsonError::Kind::repeated_member) {
+    return fail(
+        problem(400, fmt::format("the member \"{}\" is there twice", value.error().member)));
+  }
+  if (!value || !value->is_object()) return fail(problem(400, "the body must be a JSON object"));
+  return BodyReader(std::move(*value), is_patch, {});
 }
 
-BodyReader BodyReader::of(json object, std::string prefix) {
+BodyReader BodyReader::of(Json object, std::string prefix) {
   return {std::move(object), false, std::move(prefix)};
 }
 
@@ -133,14 +110,14 @@ void BodyReader::text(const char* member, std::string& target, const TextRule& r
 }
 
 void BodyReader::secret(const char* member, Secret& target, Presence presence) {
-  const json* const value = find(member, presence);
+  const Json* const value = find(member, presence);
   if (value == nullptr) return;
   if (!value->is_string()) return complain(member, "must be a string");
   target = Secret(value->get_ref<const std::string&>());
 }
 
 void BodyReader::flag(const char* member, bool& target, Presence presence) {
-  const json* const value = find(member, presence);
+  const Json* const value = find(member, presence);
   if (value == nullptr) return;
   if (!value->is_boolean()) return complain(member, "must be true or false");
   target = value->get<bool>();
@@ -148,7 +125,7 @@ void BodyReader::flag(const char* member, bool& target, Presence presence) {
 
 void BodyReader::count(const char* member, std::int64_t& target, std::int64_t min, std::int64_t max,
                        Presence presence) {
-  const json* const value = find(member, presence);
+  const Json* const value = find(member, presence);
   if (value == nullptr) return;
   const bool is_fit = value->is_number_integer() &&
                       (!value->is_number_unsigned() ||
@@ -161,7 +138,7 @@ void BodyReader::count(const char* member, std::int64_t& target, std::int64_t mi
 }
 
 void BodyReader::time(const char* member, std::optional<UnixTime>& target, Presence presence) {
-  const json* const value = find(member, presence);
+  const Json* const value = find(member, presence);
   if (value == nullptr) return;
   if (value->is_null()) return target.reset();
   std::optional<UnixTime> parsed;
@@ -171,7 +148,7 @@ void BodyReader::time(const char* member, std::optional<UnixTime>& target, Prese
 }
 
 void BodyReader::ports(const char* member, std::vector<PortRange>& target, Presence presence) {
-  const json* const value = find(member, presence);
+  const Json* const value = find(member, presence);
   if (value == nullptr) return;
   if (*value == "all") return target.assign(1, PortRange{});
   if (*value == "none") return target.clear();
@@ -182,7 +159,7 @@ void BodyReader::ports(const char* member, std::vector<PortRange>& target, Prese
     return complain(member, complaint);
   }
   std::vector<PortRange> ranges;
-  for (const json& item : *value) {
+  for (const Json& item : *value) {
     std::optional<PortRange> range;
     if (item.is_string()) range = PortRange::parse(item.get_ref<const std::string&>());
     if (!range) return complain(member, complaint);
@@ -194,7 +171,7 @@ void BodyReader::ports(const char* member, std::vector<PortRange>& target, Prese
 std::optional<std::size_t> BodyReader::choice(const char* member,
                                               const std::vector<std::string_view>& names,
                                               Presence presence) {
-  const json* const value = find(member, presence);
+  const Json* const value = find(member, presence);
   if (value == nullptr) return std::nullopt;
   for (std::size_t i = 0; i < names.size(); ++i) {
     if (value->is_string() && value->get_ref<const std::string&>() == names[i]) return i;
@@ -205,7 +182,7 @@ std::optional<std::size_t> BodyReader::choice(const char* member,
 
 void BodyReader::texts(const char* member, std::vector<std::string>& target, std::size_t count_max,
                        const TextCheck& check, Presence presence) {
-  const json* const value = find(member, presence);
+  const Json* const value = find(member, presence);
   if (value == nullptr) return;
   if (!value->is_array() || value->size() > count_max) {
     return complain(member, fmt::format("must be a list of at most {} strings", count_max));
@@ -225,7 +202,7 @@ void BodyReader::texts(const char* member, std::vector<std::string>& target, std
 
 void BodyReader::checked_text(const char* member, std::string& target, const TextCheck& check,
                               Presence presence) {
-  const json* const value = find(member, presence);
+  const Json* const value = find(member, presence);
   if (value == nullptr) return;
   if (!value->is_string()) return complain(member, "must be a string");
   auto text = value->get<std::string>();
@@ -233,28 +210,28 @@ void BodyReader::checked_text(const char* member, std::string& target, const Tex
   target = std::move(text);
 }
 
-std::optional<json> BodyReader::object(const char* member, Presence presence) {
-  const json* const value = find(member, presence);
+std::optional<Json> BodyReader::object(const char* member, Presence presence) {
+  const Json* const value = find(member, presence);
   if (value == nullptr) return std::nullopt;
   if (value->is_object()) return *value;
   complain(member, "must be an object");
   return std::nullopt;
 }
 
-std::vector<json> BodyReader::objects(const char* member, std::size_t count_max,
+std::vector<Json> BodyReader::objects(const char* member, std::size_t count_max,
                                       Presence presence) {
-  const json* const value = find(member, presence);
+  const Json* const value = find(member, presence);
   if (value == nullptr) return {};
   if (!value->is_array() || value->size() > count_max) {
     complain(member, fmt::format("must be a list of at most {} objects", count_max));
     return {};
   }
-  for (const json& item : *value) {
+  for (const Json& item : *value) {
     if (item.is_object()) continue;
     complain(member, "must hold objects only");
     return {};
   }
-  return value->get<std::vector<json>>();
+  return value->get<std::vector<Json>>();
 }
 
 void BodyReader::complain(std::string_view member, std::string_view complaint) {
@@ -280,7 +257,7 @@ Attempt<void> BodyReader::done() const {
   return {};
 }
 
-const json* BodyReader::find(const char* member, Presence presence) {
+const Json* BodyReader::find(const char* member, Presence presence) {
   known_.insert(member);
   const auto found = object_.find(member);
   if (found != object_.end()) return &*found;

@@ -16,7 +16,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <string>
@@ -24,6 +23,7 @@
 #include <vector>
 
 #include "controller/answer.h"
+#include "wire/json.h"
 #include "zt/base/protocol.h"
 
 namespace zt::controller {
@@ -44,7 +44,7 @@ class BodyReader {
   [[nodiscard]] static Attempt<BodyReader> parse(const Call& call, bool is_patch = false);
 
   // of reads a nested object whose members are called `prefix`.member in complaints.
-  [[nodiscard]] static BodyReader of(nlohmann::json object, std::string prefix);
+  [[nodiscard]] static BodyReader of(wire::Json object, std::string prefix);
 
   // name reads a name that people give to things: no white space at its ends.
   void name(const char* member, std::string& target, Presence presence);
@@ -85,9 +85,9 @@ class BodyReader {
   }
 
   // object and objects return nested objects for BodyReader::of.
-  [[nodiscard]] std::optional<nlohmann::json> object(const char* member, Presence presence);
-  [[nodiscard]] std::vector<nlohmann::json> objects(const char* member, std::size_t count_max,
-                                                    Presence presence);
+  [[nodiscard]] std::optional<wire::Json> object(const char* member, Presence presence);
+  [[nodiscard]] std::vector<wire::Json> objects(const char* member, std::size_t count_max,
+                                                Presence presence);
 
   // complain remembers a complaint of the caller's, if it is the first.
   void complain(std::string_view member, std::string_view complaint);
@@ -99,13 +99,13 @@ class BodyReader {
   [[nodiscard]] Attempt<void> done_with_extras() const;
 
  private:
-  BodyReader(nlohmann::json object, bool is_patch, std::string prefix);
+  BodyReader(wire::Json object, bool is_patch, std::string prefix);
 
   // member returns the value to read, or null if there is nothing to do.
-  [[nodiscard]] const nlohmann::json* find(const char* member, Presence presence);
+  [[nodiscard]] const wire::Json* find(const char* member, Presence presence);
   [[nodiscard]] std::string full_name(std::string_view member) const;
 
-  nlohmann::json object_;
+  wire::Json object_;
   bool is_patch_;
   std::string prefix_;
   std::set<std::string, std::less<>> known_;
@@ -115,8 +115,5 @@ class BodyReader {
 // complaint_about_text returns what is wrong with text that people read, or nothing.
 [[nodiscard]] std::optional<std::string> complaint_about_text(std::string_view text,
                                                               const TextRule& rule);
-
-// to_text writes JSON; bytes that are not UTF-8 become U+FFFD.
-[[nodiscard]] std::string to_text(const nlohmann::json& value);
 
 }  // namespace zt::controller

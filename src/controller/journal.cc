@@ -13,7 +13,7 @@ namespace zt::controller {
 
 namespace {
 
-using nlohmann::json;
+using wire::Json;
 
 // TextMember is a member of an event that is text on both sides.
 struct TextMember {
@@ -48,7 +48,7 @@ constexpr std::array<NumberMember, 3> kNumberMembers{{
     {"duration_ms", &FlowEvent::duration_ms},
 }};
 
-std::string text_in(const json& value, const char* name) {
+std::string text_in(const Json& value, const char* name) {
   const auto found = value.find(name);
   if (found == value.end() || !found->is_string()) return {};
   const auto& text = found->get_ref<const std::string&>();
@@ -61,7 +61,7 @@ std::string text_in(const json& value, const char* name) {
   return text.substr(0, size);
 }
 
-std::int64_t number_in(const json& value, const char* name) {
+std::int64_t number_in(const Json& value, const char* name) {
   const auto found = value.find(name);
   if (found == value.end() || !found->is_number_unsigned()) return 0;
   const auto number = found->get<std::uint64_t>();
@@ -108,7 +108,7 @@ std::string_view to_text(FlowEventKind kind) {
   return "unknown";
 }
 
-Attempt<FlowEvent> parse_flow_event(const json& value, std::size_t index, const NodeRow& node) {
+Attempt<FlowEvent> parse_flow_event(const Json& value, std::size_t index, const NodeRow& node) {
   const auto complaint = [&](const char* member, const char* text) {
     return fail(invalid_field(fmt::format("events[{}].{}", index, member), text));
   };
@@ -128,9 +128,9 @@ Attempt<FlowEvent> parse_flow_event(const json& value, std::size_t index, const 
   return event;
 }
 
-json json_of(const StoredFlowEvent& stored) {
+Json json_of(const StoredFlowEvent& stored) {
   const FlowEvent& event = stored.event;
-  json value = {{"id", event.flow.text},
+  Json value = {{"id", event.flow.text},
                 {"event", to_text(event.kind)},
                 {"time", to_rfc3339(event.time)},
                 {"reporter", event.reporter},
@@ -142,10 +142,10 @@ json json_of(const StoredFlowEvent& stored) {
   return value;
 }
 
-json json_of(const AuditEntry& entry) {
+Json json_of(const AuditEntry& entry) {
   return {{"sequence", entry.sequence}, {"time", to_rfc3339(entry.time)},
           {"actor", entry.actor},       {"action", entry.action},
-          {"target", entry.target},     {"detail", json::parse(entry.detail, nullptr, false)}};
+          {"target", entry.target},     {"detail", wire::parse_json_object(entry.detail)}};
 }
 
 }  // namespace zt::controller

@@ -8,20 +8,19 @@
 //   event are cut to kTextMax bytes and may be absent, but for the id, the kind and the time: a
 //   report that is odd in a detail is better than none.
 
-#include <nlohmann/json.hpp>
-
 #include "controller/answer.h"
+#include "wire/json.h"
 
 namespace zt::controller {
 
 inline constexpr std::size_t kEventTextMax = 512;
 
 // parse_flow_event reads item `index` of a report by `node`.
-[[nodiscard]] Attempt<FlowEvent> parse_flow_event(const nlohmann::json& value, std::size_t index,
+[[nodiscard]] Attempt<FlowEvent> parse_flow_event(const wire::Json& value, std::size_t index,
                                                   const NodeRow& node);
 
-[[nodiscard]] nlohmann::json json_of(const StoredFlowEvent& stored);
-[[nodiscard]] nlohmann::json json_of(const AuditEntry& entry);
+[[nodiscard]] wire::Json json_of(const StoredFlowEvent& stored);
+[[nodiscard]] wire::Json json_of(const AuditEntry& entry);
 
 // parse_flow_event_kind reads "opened", "closed", "denied" and "failed".
 [[nodiscard]] std::optional<FlowEventKind> parse_flow_event_kind(std::string_view text);

@@ -11,6 +11,7 @@
 #include "controller/body_reader.h"
 #include "controller/journal.h"
 #include "crypto/hash.h"
+#include "wire/json.h"
 #include "zt/base/rfc3339.h"
 #include "zt/grant/grant.h"
 #include "zt/policy/explain.h"
@@ -19,7 +20,7 @@ namespace zt::controller {
 
 namespace {
 
-using nlohmann::json;
+using wire::Json;
 
 constexpr std::chrono::minutes kNoteInterval{1};  // Between two writes of "last seen".
 constexpr std::chrono::hours kLivenessMax{1};
@@ -27,8 +28,8 @@ constexpr std::size_t kConnectorsPerGrantMax = 8;
 constexpr std::size_t kRelaysPerNodeMax = 16;
 constexpr TextRule kSoftwareRule{.size_min = 0, .size_max = 64};
 
-json keys_json(const TenantState& state, const Now& now) {
-  return json::parse(state.keys.published(now.unix_time).to_json());
+Json keys_json(const TenantState& state, const Now& now) {
+  return wire::parse_json_object(state.keys.published(now.unix_time).to_json());
 }
 
 RouteId make_route(Random& random) {
@@ -180,9 +181,9 @@ Outcome NodeApi::enrol_new(const Call& call, const Owned<EnrolmentTokenRow>& tok
   }
   const auto node = insert_node(call, token, request, certificate);
   if (!node) return fail(node.error());
-  const json detail = {{"token", token.row.id.text}, {"certificate", certificate.to_text()}};
+  const Json detail = {{"token", token.row.id.text}, {"certificate", certificate.to_text()}};
   const std::string action = fmt::format("{}.enrol", grant::to_text(request.kind));
-  if (const auto noted = change->audit(action, id_of(*node), to_text(detail)); !noted) {
+  if (const auto noted = change->audit(action, id_of(*node), wire::json_text(detail)); !noted) {
     return fail(noted.error(), "audit");
   }
   change->affect_access();
@@ -238,12 +239,12 @@ Attempt<NodeRow> NodeApi::insert_node(const Call& call, const Owned<EnrolmentTok
 Outcome NodeApi::admitted(const Call& call, const TenantId& tenant, const NodeRow& row) {
   const auto state = context_.access.state(tenant, call.now);
   if (!state) return fail(state.error(), "tenant");
-  json body = {
+  Json body = {
       {"tenant", tenant.text}, {"node", id_of(row)}, {"jwks", keys_json(**state, call.now)}};
   if (const auto* connector = std::get_if<Connector>(&row)) {
     body["network"] = connector->network.text;
   }
-  return Answer{.status = 201, .body = to_text(body)};
+  return Answer{.status = 201, .body = wire::json_text(body)};
 }
 
 // --- Signing in with a service account's key.
@@ -296,22 +297,22 @@ Outcome NodeApi::sign_in(const Call& call) {
   if (!change) return fail(change.error(), "tenant");
   const auto device = put_device(call, *key, *request, *certificate);
   if (!device) return fail(device.error());
-  const json detail = {{"subject", account->id.text}, {"certificate", certificate->to_text()}};
+  const Json detail = {{"subject", account->id.text}, {"certificate", certificate->to_text()}};
   auto done =
       context_.store.note_service_account_key_used(key->tenant, key->row.id, call.now.unix_time);
-  if (done) done = change->audit("device.sign_in", device->id.text, to_text(detail));
+  if (done) done = change->audit("device.sign_in", device->id.text, wire::json_text(detail));
   if (!done) return fail(done.error(), "key");
   change->affect_access();
   if (const auto committed = change->commit(); !committed) return fail(committed.error(), "device");
 
   const auto state = context_.access.state(key->tenant, call.now);
   if (!state) return fail(state.error(), "tenant");
-  const json body = {{"tenant", key->tenant.text},
+  const Json body = {{"tenant", key->tenant.text},
                      {"subject", account->id.text},
                      {"subject_name", account->name},
                      {"device", device->id.text},
                      {"jwks", keys_json(**state, call.now)}};
-  return Answer{.status = 201, .body = to_text(body)};
+  return Answer{.status = 201, .body = wire::json_text(body)};
 }
 
 // put_device updates the device of this certificate, or makes one.
@@ -524,7 +525,7 @@ Outcome NodeApi::deny(const Call& call, const Caller& caller, const GrantRequest
   const std::string explanation =
       policy::explain(decision, caller.state.directory.policies, request.policy);
   const policy::Target& target = request.policy.target;
-  const json detail = {{"decision", id.text},
+  const Json detail = {{"decision", id.text},
                        {"subject", request.device.subject.text},
                        {"resource", decision.resource.text},
                        {"rule", decision.rule.text},
@@ -533,7 +534,7 @@ Outcome NodeApi::deny(const Call& call, const Caller& caller, const GrantRequest
                        {"protocol", to_text(target.protocol)},
                        {"reason", explanation}};
   auto change = Change::begin(context_.access, {caller.tenant, request.device.id.text, call.now});
-  auto done = change ? change->audit("grant.deny", decision.resource.text, to_text(detail))
+  auto done = change ? change->audit("grant.deny", decision.resource.text, wire::json_text(detail))
                      : std::unexpected(change.error());
   if (done) done = change->commit();
   if (!done) return fail(done.error(), "decision");
@@ -614,7 +615,7 @@ Secret sign(const IssuedGrant& row, const TenantState& state, const Host& host, 
   return *std::move(token);
 }
 
-json audit_detail(const IssuedGrant& row, const policy::Decision& decision) {
+Json audit_detail(const IssuedGrant& row, const policy::Decision& decision) {
   return {{"decision", row.decision.text},
           {"subject", row.subject.text},
           {"device", row.device.text},
@@ -628,17 +629,17 @@ json audit_detail(const IssuedGrant& row, const policy::Decision& decision) {
 
 }  // namespace
 
-json NodeApi::grant_json(const IssuedGrant& row, const policy::Resource& resource,
+Json NodeApi::grant_json(const IssuedGrant& row, const policy::Resource& resource,
                          const std::vector<Candidate>& connectors) {
   const auto lifetime = unix_seconds(row.expires) - unix_seconds(row.issued);
-  json body = {{"grant_id", row.id.text},
+  Json body = {{"grant_id", row.id.text},
                {"decision", row.decision.text},
                {"expires", to_rfc3339(row.expires)},
                {"expires_in", lifetime},
                {"resource", {{"id", resource.id.text}, {"name", resource.name}}},
-               {"connectors", json::array()}};
+               {"connectors", Json::array()}};
   for (const Candidate& candidate : connectors) {
-    json relays = json::array();
+    Json relays = Json::array();
     for (const RelayId& relay : candidate.relays) relays.push_back(relay.text);
     body["connectors"].push_back({{"id", candidate.connector->id.text},
                                   {"name", candidate.connector->name},
@@ -682,17 +683,18 @@ Outcome NodeApi::issue(const Call& call, const Caller& caller, const GrantReques
   if (unix_seconds(row.expires) <= unix_seconds(row.issued)) {
     return fail(problem(403, "denied: the right to this resource ends within this second"));
   }
-  json body = grant_json(row, *resource, connectors);
+  Json body = grant_json(row, *resource, connectors);
   body["grant"] = sign(row, caller.state, target.host, call.now).reveal();
 
   auto change = Change::begin(context_.access, {caller.tenant, row.device.text, call.now});
   auto done =
       change ? context_.store.insert_grant(caller.tenant, row) : std::unexpected(change.error());
-  if (done) done = change->audit("grant.issue", row.id.text, to_text(audit_detail(row, decision)));
+  if (done)
+    done = change->audit("grant.issue", row.id.text, wire::json_text(audit_detail(row, decision)));
   if (done) done = change->commit();
   if (!done) return fail(done.error(), "grant");
   context_.outbox.log(GrantDecided{caller.tenant, row.decision, true});
-  return Answer{.status = 201, .body = to_text(body)};
+  return Answer{.status = 201, .body = wire::json_text(body)};
 }
 
 }  // namespace zt::controller

@@ -20,7 +20,6 @@
 //          live_grants_per_tenant_max, events_per_request_max.
 
 #include <map>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -28,6 +27,7 @@
 #include "controller/access.h"
 #include "controller/answer.h"
 #include "controller/rate_limiter.h"
+#include "wire/json.h"
 #include "zt/base/random.h"
 
 namespace zt::controller {
@@ -144,9 +144,9 @@ class NodeApi {
   [[nodiscard]] UnixTime expiry_of(const Call& call, const Caller& caller,
                                    const GrantRequest& request,
                                    const policy::Decision& decision) const;
-  [[nodiscard]] static nlohmann::json grant_json(const IssuedGrant& row,
-                                                 const policy::Resource& resource,
-                                                 const std::vector<Candidate>& connectors);
+  [[nodiscard]] static wire::Json grant_json(const IssuedGrant& row,
+                                             const policy::Resource& resource,
+                                             const std::vector<Candidate>& connectors);
   [[nodiscard]] std::vector<Candidate> candidates(const Caller& caller, const NetworkId& network,
                                                   const DeviceId& device, const Now& now) const;
 

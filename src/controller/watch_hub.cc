@@ -2,10 +2,10 @@
 #include "controller/watch_hub.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "controller/body_reader.h"
+#include "wire/json.h"
 #include "zt/base/rfc3339.h"
 #include "zt/grant/relay_token.h"
 
@@ -13,18 +13,18 @@ namespace zt::controller {
 
 namespace {
 
-using nlohmann::json;
+using wire::Json;
 
-std::string line(const json& message) {
-  return to_text(message) + "\n";
+std::string line(const Json& message) {
+  return wire::json_text(message) + "\n";
 }
 
-json keys_json(const TenantState& state, const Now& now) {
-  return json::parse(state.keys.published(now.unix_time).to_json());
+Json keys_json(const TenantState& state, const Now& now) {
+  return wire::parse_json_object(state.keys.published(now.unix_time).to_json());
 }
 
-json relays_json(const Directory& directory) {
-  json list = json::array();
+Json relays_json(const Directory& directory) {
+  Json list = Json::array();
   for (const auto& [id, relay] : directory.relays) {
     if (!relay.is_enabled) continue;
     list.push_back({{"id", id.text},
@@ -37,17 +37,17 @@ json relays_json(const Directory& directory) {
 }
 
 // add_keys puts the keys into a message: for a relay together with whose they are.
-void add_keys(json& message, const NodeRow& row, const TenantState& state, const json& jwks) {
+void add_keys(Json& message, const NodeRow& row, const TenantState& state, const Json& jwks) {
   message["jwks"] = jwks;
   if (!std::holds_alternative<Relay>(row)) return;
-  message["tenants"] = json::array({{{"tenant", state.directory.tenant.text}, {"jwks", jwks}}});
+  message["tenants"] = Json::array({{{"tenant", state.directory.tenant.text}, {"jwks", jwks}}});
 }
 
 std::string revoke_lines(const std::vector<std::string>& grants, std::string_view reason) {
   std::string lines;
   for (std::size_t i = 0; i < grants.size(); i += WatchHub::kGrantsPerLineMax) {
     const std::size_t end = std::min(grants.size(), i + WatchHub::kGrantsPerLineMax);
-    json message = {{"type", "revoke"}, {"reason", reason}, {"grants", json::array()}};
+    Json message = {{"type", "revoke"}, {"reason", reason}, {"grants", Json::array()}};
     for (std::size_t j = i; j < end; ++j) message["grants"].push_back(grants[j]);
     lines += line(message);
   }
@@ -150,21 +150,21 @@ bool WatchHub::open(const WatchRequest& request, const TenantState& state, const
 // configuration.
 std::string WatchHub::opening_lines(Watcher& watcher, const WatchRequest& request,
                                     const TenantState& state, const Now& now) {
-  const json jwks = keys_json(state, now);
-  const json relays = relays_json(state.directory);
+  const Json jwks = keys_json(state, now);
+  const Json relays = relays_json(state.directory);
   const bool is_resumed =
       has_config(watcher.row) && watcher.revision > 0 && request.held == watcher.revision;
-  watcher.relays = to_text(relays);
-  watcher.jwks = to_text(jwks);
+  watcher.relays = wire::json_text(relays);
+  watcher.jwks = wire::json_text(jwks);
   std::vector<std::string> revoked;
   for (const GrantId& grant : request.revoked) revoked.push_back(grant.text);
   if (is_resumed) {
-    json keys = {{"type", "jwks"}};
+    Json keys = {{"type", "jwks"}};
     add_keys(keys, watcher.row, state, jwks);
     return line(keys) + line({{"type", "relays"}, {"relays", relays}}) +
            relay_token_line(watcher, state, now) + revoke_lines(revoked, "revoked while away");
   }
-  json message = {{"type", "snapshot"}, {"revision", state.directory.revision}};
+  Json message = {{"type", "snapshot"}, {"revision", state.directory.revision}};
   add_keys(message, watcher.row, state, jwks);
   if (!has_config(watcher.row)) return line(message);
   watcher.revision = state.directory.revision;
@@ -173,7 +173,7 @@ std::string WatchHub::opening_lines(Watcher& watcher, const WatchRequest& reques
   for (const auto& [id, entry] : views.of(watcher.row, true)) config.upsert.push_back(entry);
   message["config"] = sign(config, state, now);
   message["relays"] = relays;
-  const json token = json::parse(relay_token_line(watcher, state, now));
+  const Json token = wire::parse_json_object(relay_token_line(watcher, state, now));
   for (const char* member : {"relay_token", "relay_token_expires", "route"}) {
     message[member] = token[member];
   }
@@ -290,16 +290,16 @@ std::string WatchHub::delta_line(Watcher& watcher, const View& before, const Vie
 std::string WatchHub::changed_lines(Watcher& watcher, const TenantState& state, const Now& now) {
   if (!watcher.exchange) return {};  // Opening a stream tells all of this.
   std::string lines;
-  const json jwks = keys_json(state, now);
-  if (to_text(jwks) != watcher.jwks) {
-    watcher.jwks = to_text(jwks);
-    json message = {{"type", "jwks"}};
+  const Json jwks = keys_json(state, now);
+  if (wire::json_text(jwks) != watcher.jwks) {
+    watcher.jwks = wire::json_text(jwks);
+    Json message = {{"type", "jwks"}};
     add_keys(message, watcher.row, state, jwks);
     lines += line(message);
   }
-  const json relays = relays_json(state.directory);
-  if (has_config(watcher.row) && to_text(relays) != watcher.relays) {
-    watcher.relays = to_text(relays);
+  const Json relays = relays_json(state.directory);
+  if (has_config(watcher.row) && wire::json_text(relays) != watcher.relays) {
+    watcher.relays = wire::json_text(relays);
     lines += line({{"type", "relays"}, {"relays", relays}});
   }
   return lines;

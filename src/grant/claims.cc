@@ -5,22 +5,22 @@
 
 namespace zt::grant {
 
-std::optional<Digest> confirmation_of(const Json& claims) {
+std::optional<Digest> confirmation_of(const wire::Json& claims) {
   const auto found = claims.find("cnf");
-  if (found == claims.end() || !has_exactly(*found, {"x5t#S256"})) return std::nullopt;
-  const auto text = text_member(*found, "x5t#S256");
+  if (found == claims.end() || !wire::has_exactly(*found, {"x5t#S256"})) return std::nullopt;
+  const auto text = wire::text_member(*found, "x5t#S256");
   return text ? Digest::parse(*text) : std::nullopt;
 }
 
-Json to_confirmation(const Digest& certificate) {
-  return Json::object({{"x5t#S256", certificate.to_text()}});
+wire::Json to_confirmation(const Digest& certificate) {
+  return wire::Json::object({{"x5t#S256", certificate.to_text()}});
 }
 
-std::optional<std::vector<PortRange>> ports_of(const Json& list, std::size_t size_max) {
+std::optional<std::vector<PortRange>> ports_of(const wire::Json& list, std::size_t size_max) {
   if (!list.is_array() || list.empty() || list.size() > size_max) return std::nullopt;
   std::vector<PortRange> ports;
   ports.reserve(list.size());
-  for (const Json& entry : list) {
+  for (const wire::Json& entry : list) {
     if (!entry.is_string()) return std::nullopt;
     const auto range = PortRange::parse(entry.get_ref<const std::string&>());
     if (!range) return std::nullopt;
@@ -29,16 +29,16 @@ std::optional<std::vector<PortRange>> ports_of(const Json& list, std::size_t siz
   return ports;
 }
 
-Json to_ports(const std::vector<PortRange>& ports) {
-  Json list = Json::array();
+wire::Json to_ports(const std::vector<PortRange>& ports) {
+  wire::Json list = wire::Json::array();
   for (const PortRange& range : ports) list.push_back(range.to_text());
   return list;
 }
 
-std::optional<Validity> validity_of(const Json& claims) {
-  const auto issued_at = time_member(claims, "iat");
-  const auto not_before = time_member(claims, "nbf");
-  const auto expires_at = time_member(claims, "exp");
+std::optional<Validity> validity_of(const wire::Json& claims) {
+  const auto issued_at = wire::time_member(claims, "iat");
+  const auto not_before = wire::time_member(claims, "nbf");
+  const auto expires_at = wire::time_member(claims, "exp");
   if (!issued_at || !not_before || !expires_at) return std::nullopt;
   if (*expires_at <= *not_before || *expires_at <= *issued_at) return std::nullopt;
   return Validity{
@@ -48,7 +48,7 @@ std::optional<Validity> validity_of(const Json& claims) {
   };
 }
 
-void set_validity(Json& claims, const Validity& validity) {
+void set_validity(wire::Json& claims, const Validity& validity) {
   claims["iat"] = unix_seconds(validity.issued_at);
   claims["nbf"] = unix_seconds(validity.not_before);
   claims["exp"] = unix_seconds(validity.expires_at);

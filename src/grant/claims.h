@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "grant/json.h"
+#include "wire/json.h"
 #include "zt/base/ids.h"
 #include "zt/base/protocol.h"
 #include "zt/base/time.h"
@@ -20,8 +20,8 @@ namespace zt::grant {
 
 // id_member reads an id of one kind into `id`; it returns false if there is none.
 template <class Tag>
-[[nodiscard]] bool id_member(const Json& object, const char* name, Id<Tag>& id) {
-  const auto text = text_member(object, name);
+[[nodiscard]] bool id_member(const wire::Json& object, const char* name, Id<Tag>& id) {
+  const auto text = wire::text_member(object, name);
   auto parsed = text ? parse_id_as<Tag>(*text) : std::nullopt;
   if (!parsed) return false;
   id = std::move(*parsed);
@@ -29,13 +29,13 @@ template <class Tag>
 }
 
 // confirmation_of reads `cnf` (RFC 7800): {"x5t#S256": digest} and nothing else.
-[[nodiscard]] std::optional<Digest> confirmation_of(const Json& claims);
-[[nodiscard]] Json to_confirmation(const Digest& certificate);
+[[nodiscard]] std::optional<Digest> confirmation_of(const wire::Json& claims);
+[[nodiscard]] wire::Json to_confirmation(const Digest& certificate);
 
 // ports_of reads a list of ranges; it must not be empty, nor longer than `size_max`.
-[[nodiscard]] std::optional<std::vector<PortRange>> ports_of(const Json& list,
+[[nodiscard]] std::optional<std::vector<PortRange>> ports_of(const wire::Json& list,
                                                              std::size_t size_max);
-[[nodiscard]] Json to_ports(const std::vector<PortRange>& ports);
+[[nodiscard]] wire::Json to_ports(const std::vector<PortRange>& ports);
 
 // Validity is the three dates of a token.
 struct Validity {
@@ -45,9 +45,9 @@ struct Validity {
 };
 
 // validity_of reads iat, nbf and exp; it refuses an exp that is not after both of the others.
-[[nodiscard]] std::optional<Validity> validity_of(const Json& claims);
+[[nodiscard]] std::optional<Validity> validity_of(const wire::Json& claims);
 
-void set_validity(Json& claims, const Validity& validity);
+void set_validity(wire::Json& claims, const Validity& validity);
 
 // has_begun tells whether `time`, of another machine's clock, lies at most `leeway` ahead of `now`.
 [[nodiscard]] inline bool has_begun(UnixTime time, UnixTime now, std::chrono::seconds leeway,

@@ -4,7 +4,7 @@
 #include <string>
 #include <utility>
 
-#include "grant/json.h"
+#include "wire/json.h"
 #include "zt/base/bytes.h"
 
 namespace zt::grant {
@@ -20,13 +20,13 @@ bool is_later_version(std::string_view text) {
   return text.substr(2, dot - 2).find_first_not_of("0123456789") == std::string_view::npos;
 }
 
-std::expected<EnrolmentToken, BootstrapError> parse_members(const Json& object) {
+std::expected<EnrolmentToken, BootstrapError> parse_members(const wire::Json& object) {
   const auto malformed = std::unexpected(BootstrapError::malformed);
-  if (!has_exactly(object, {"u", "p", "s", "k"})) return malformed;
-  const auto url = text_member(object, "u");
-  const auto pin_text = text_member(object, "p");
-  const auto secret = text_member(object, "s");
-  const auto kind_text = text_member(object, "k");
+  if (!wire::has_exactly(object, {"u", "p", "s", "k"})) return malformed;
+  const auto url = wire::text_member(object, "u");
+  const auto pin_text = wire::text_member(object, "p");
+  const auto secret = wire::text_member(object, "s");
+  const auto kind_text = wire::text_member(object, "k");
   if (!url || !pin_text || !secret || !kind_text) return malformed;
   const auto pin = Digest::parse(*pin_text);
   const auto kind = parse_node_kind(*kind_text);
@@ -62,20 +62,20 @@ std::expected<EnrolmentToken, BootstrapError> EnrolmentToken::parse(const Secret
   if (token.size() > kEnrolmentTokenSizeMax) return std::unexpected(BootstrapError::malformed);
   auto decoded = from_base64url(token.substr(kPrefix.size()));
   if (!decoded) return std::unexpected(BootstrapError::malformed);
-  const std::optional<Json> object = parse_json(as_text(*decoded));
+  const auto object = wire::parse_json(as_text(*decoded));
   wipe(decoded->data(), decoded->size());
   if (!object) return std::unexpected(BootstrapError::malformed);
   return parse_members(*object);
 }
 
 Secret EnrolmentToken::format() const {
-  const Json object = {
+  const wire::Json object = {
       {"u", to_controller_url(controller)},
       {"p", controller_key.to_text()},
       {"s", secret.reveal()},
       {"k", grant::to_text(kind)},
   };
-  const Secret json(grant::to_text(object));
+  const Secret json(wire::json_text(object));
   return Secret(std::string(kPrefix) + to_base64url(as_bytes(json.reveal())));
 }
 

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "grant/claims.h"
-#include "grant/json.h"
+#include "wire/json.h"
 #include "zt/grant/jws.h"
 
 namespace zt::grant {
@@ -15,14 +15,14 @@ namespace {
 constexpr std::string_view kType = "zt-grant+jwt";
 constexpr std::string_view kAuthorizationType = "zt-resource";
 
-Json to_details(const Grant& grant) {
-  Json details = Json::array();
+wire::Json to_details(const Grant& grant) {
+  wire::Json details = wire::Json::array();
   for (const Permission& permission : grant.permissions) {
-    Json hosts = Json::array();
+    wire::Json hosts = wire::Json::array();
     for (const Host& host : permission.hosts) hosts.push_back(to_text(host));
-    Json protocols = Json::array();
+    wire::Json protocols = wire::Json::array();
     for (const Protocol protocol : permission.protocols) protocols.push_back(to_text(protocol));
-    Json detail;
+    wire::Json detail;
     detail["type"] = kAuthorizationType;
     detail["resource"] = grant.resource.text;
     detail["hosts"] = std::move(hosts);
@@ -33,8 +33,8 @@ Json to_details(const Grant& grant) {
   return details;
 }
 
-Json to_claims(const Grant& grant) {
-  Json claims;
+wire::Json to_claims(const Grant& grant) {
+  wire::Json claims;
   claims["iss"] = grant.tenant.text;
   claims["sub"] = grant.subject.text;
   claims["dev"] = grant.device.text;
@@ -50,11 +50,11 @@ Json to_claims(const Grant& grant) {
   return claims;
 }
 
-std::optional<std::vector<Host>> hosts_of(const Json& detail) {
-  const Json* list = array_member(detail, "hosts", Grant::kHostsMax);
+std::optional<std::vector<Host>> hosts_of(const wire::Json& detail) {
+  const wire::Json* list = wire::array_member(detail, "hosts", Grant::kHostsMax);
   if (list == nullptr || list->empty()) return std::nullopt;
   std::vector<Host> hosts;
-  for (const Json& entry : *list) {
+  for (const wire::Json& entry : *list) {
     if (!entry.is_string()) return std::nullopt;
     const auto& text = entry.get_ref<const std::string&>();
     auto host = parse_host(text);
@@ -64,11 +64,11 @@ std::optional<std::vector<Host>> hosts_of(const Json& detail) {
   return hosts;
 }
 
-std::optional<std::vector<Protocol>> protocols_of(const Json& detail) {
-  const Json* list = array_member(detail, "protocols", 2);
+std::optional<std::vector<Protocol>> protocols_of(const wire::Json& detail) {
+  const wire::Json* list = wire::array_member(detail, "protocols", 2);
   if (list == nullptr || list->empty()) return std::nullopt;
   std::vector<Protocol> protocols;
-  for (const Json& entry : *list) {
+  for (const wire::Json& entry : *list) {
     if (!entry.is_string()) return std::nullopt;
     const auto protocol = parse_protocol(entry.get_ref<const std::string&>());
     if (!protocol || std::ranges::count(protocols, *protocol) != 0) return std::nullopt;
@@ -78,14 +78,15 @@ std::optional<std::vector<Protocol>> protocols_of(const Json& detail) {
 }
 
 // read_details reads authorization_details (RFC 9396 section 2) into `grant`.
-std::optional<GrantError> read_details(const Json& claims, Grant& grant) {
-  const Json* details = array_member(claims, "authorization_details", Grant::kPermissionsMax);
+std::optional<GrantError> read_details(const wire::Json& claims, Grant& grant) {
+  const wire::Json* details =
+      wire::array_member(claims, "authorization_details", Grant::kPermissionsMax);
   if (details == nullptr || details->empty()) return GrantError::malformed;
-  for (const Json& detail : *details) {
-    const auto type = text_member(detail, "type");
+  for (const wire::Json& detail : *details) {
+    const auto type = wire::text_member(detail, "type");
     if (!type) return GrantError::malformed;
     if (type != kAuthorizationType) return GrantError::unknown_authorization;
-    if (!has_exactly(detail, {"type", "resource", "hosts", "protocols", "ports"})) {
+    if (!wire::has_exactly(detail, {"type", "resource", "hosts", "protocols", "ports"})) {
       return GrantError::malformed;
     }
     ResourceId resource;
@@ -107,8 +108,8 @@ std::optional<GrantError> read_details(const Json& claims, Grant& grant) {
   return std::nullopt;
 }
 
-bool read_subject(const Json& claims, SubjectId& subject) {
-  const auto text = text_member(claims, "sub");
+bool read_subject(const wire::Json& claims, SubjectId& subject) {
+  const auto text = wire::text_member(claims, "sub");
   if (!text || (!parse_id_as<UserIdTag>(*text) && !parse_id_as<ServiceAccountIdTag>(*text))) {
     return false;
   }
@@ -119,9 +120,10 @@ bool read_subject(const Json& claims, SubjectId& subject) {
 // parse_claims checks everything that can be told from the payload alone.
 std::expected<Grant, GrantError> parse_claims(std::string_view payload) {
   const auto malformed = std::unexpected(GrantError::malformed);
-  const std::optional<Json> claims = parse_json(payload);
-  if (!claims || !has_exactly(*claims, {"iss", "sub", "dev", "aud", "jti", "iat", "nbf", "exp",
-                                        "cnf", "rev", "dec", "authorization_details"})) {
+  const auto claims = wire::parse_json(payload);
+  if (!claims ||
+      !wire::has_exactly(*claims, {"iss", "sub", "dev", "aud", "jti", "iat", "nbf", "exp", "cnf",
+                                   "rev", "dec", "authorization_details"})) {
     return malformed;
   }
   Grant grant;
@@ -131,7 +133,7 @@ std::expected<Grant, GrantError> parse_claims(std::string_view payload) {
     return malformed;
   }
   const auto certificate = confirmation_of(*claims);
-  const auto revision = integer_member(*claims, "rev");
+  const auto revision = wire::integer_member(*claims, "rev");
   const auto validity = validity_of(*claims);
   if (!certificate || !revision || !validity) return malformed;
   grant.client_certificate = *certificate;
@@ -197,7 +199,7 @@ std::string_view to_text(GrantError error) {
 }
 
 std::expected<Secret, GrantError> issue(const Grant& grant, const crypto::SigningKey& key) {
-  const std::string payload = to_text(to_claims(grant));
+  const std::string payload = wire::json_text(to_claims(grant));
   const std::expected<Grant, GrantError> parsed = parse_claims(payload);
   if (!parsed) return std::unexpected(parsed.error());
   if (parsed->expires_at - parsed->issued_at > Grant::kLifetimeMax) {

@@ -4,23 +4,23 @@
 #include <optional>
 
 #include "crypto/hash.h"
-#include "grant/json.h"
+#include "wire/json.h"
 #include "zt/base/bytes.h"
 
 namespace zt::grant {
 namespace {
 
-bool is_absent_or(const Json& jwk, const char* name, std::string_view value) {
-  return !jwk.contains(name) || text_member(jwk, name) == value;
+bool is_absent_or(const wire::Json& jwk, const char* name, std::string_view value) {
+  return !jwk.contains(name) || wire::text_member(jwk, name) == value;
 }
 
 // parse_key reads a key that claims to be OKP/Ed25519.
-std::optional<crypto::PublicKey> parse_key(const Json& jwk) {
+std::optional<crypto::PublicKey> parse_key(const wire::Json& jwk) {
   if (jwk.contains("d"))
     return std::nullopt;  // A private key: whoever sent it must make a new one.
   if (!is_absent_or(jwk, "use", "sig") || !is_absent_or(jwk, "alg", "EdDSA")) return std::nullopt;
-  const auto x = text_member(jwk, "x");
-  const auto kid = text_member(jwk, "kid");
+  const auto x = wire::text_member(jwk, "x");
+  const auto kid = wire::text_member(jwk, "kid");
   if (!x || !kid) return std::nullopt;
   const auto raw = crypto::PublicKeyBytes::parse(*x);
   if (!raw) return std::nullopt;
@@ -39,18 +39,18 @@ Digest thumbprint(const crypto::PublicKey& key) {
 
 std::expected<KeySet, KeySetError> KeySet::parse(std::string_view json) {
   if (json.size() > kKeySetSizeMax) return std::unexpected(KeySetError::too_large);
-  const std::optional<Json> value = parse_json(json);
+  const auto value = wire::parse_json(json);
   if (!value || !value->is_object() || !value->contains("keys")) {
     return std::unexpected(KeySetError::malformed);
   }
-  const Json& keys = (*value)["keys"];
+  const wire::Json& keys = (*value)["keys"];
   if (!keys.is_array()) return std::unexpected(KeySetError::malformed);
   if (keys.size() > kKeysMax) return std::unexpected(KeySetError::too_large);
   KeySet set;
-  for (const Json& jwk : keys) {
-    const auto type = text_member(jwk, "kty");
+  for (const wire::Json& jwk : keys) {
+    const auto type = wire::text_member(jwk, "kty");
     if (!type) return std::unexpected(KeySetError::malformed);
-    if (type != "OKP" || text_member(jwk, "crv") != "Ed25519") continue;
+    if (type != "OKP" || wire::text_member(jwk, "crv") != "Ed25519") continue;
     const std::optional<crypto::PublicKey> key = parse_key(jwk);
     if (!key || set.find(thumbprint(*key)) != nullptr || !set.add(*key)) {
       return std::unexpected(KeySetError::malformed);
@@ -60,7 +60,7 @@ std::expected<KeySet, KeySetError> KeySet::parse(std::string_view json) {
 }
 
 std::string KeySet::to_json() const {
-  Json keys = Json::array();
+  wire::Json keys = wire::Json::array();
   for (const auto& [kid, key] : keys_) {
     keys.push_back({{"kty", "OKP"},
                     {"crv", "Ed25519"},
@@ -69,7 +69,7 @@ std::string KeySet::to_json() const {
                     {"use", "sig"},
                     {"alg", "EdDSA"}});
   }
-  return to_text(Json{{"keys", std::move(keys)}});
+  return wire::json_text(wire::Json{{"keys", std::move(keys)}});
 }
 
 bool KeySet::add(const crypto::PublicKey& key) {

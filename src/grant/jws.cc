@@ -4,7 +4,7 @@
 #include <optional>
 #include <utility>
 
-#include "grant/json.h"
+#include "wire/json.h"
 #include "zt/base/bytes.h"
 
 namespace zt::grant {
@@ -36,14 +36,15 @@ std::expected<Digest, JwsError> check_header(std::string_view part, std::string_
   if (part.size() > kJwsHeaderSizeMax) return std::unexpected(JwsError::malformed);
   const auto decoded = from_base64url(part);
   if (!decoded) return std::unexpected(JwsError::malformed);
-  const std::optional<Json> header = parse_json(as_text(*decoded));
+  const auto header = wire::parse_json(as_text(*decoded));
   if (!header || !header->is_object()) return std::unexpected(JwsError::malformed);
-  if (!has_exactly(*header, {"alg", "kid", "typ"})) {
+  if (!wire::has_exactly(*header, {"alg", "kid", "typ"})) {
     return std::unexpected(JwsError::wrong_header);
   }
-  if (text_member(*header, "alg") != "EdDSA") return std::unexpected(JwsError::wrong_algorithm);
-  if (text_member(*header, "typ") != type) return std::unexpected(JwsError::wrong_type);
-  const auto kid_text = text_member(*header, "kid");
+  if (wire::text_member(*header, "alg") != "EdDSA")
+    return std::unexpected(JwsError::wrong_algorithm);
+  if (wire::text_member(*header, "typ") != type) return std::unexpected(JwsError::wrong_type);
+  const auto kid_text = wire::text_member(*header, "kid");
   const auto kid = kid_text ? Digest::parse(*kid_text) : std::nullopt;
   if (!kid) return std::unexpected(JwsError::unknown_key);
   return *kid;
@@ -88,9 +89,9 @@ std::string_view to_text(JwsError error) {
 
 std::string sign_jws(std::string_view type, std::string_view payload,
                      const crypto::SigningKey& key) {
-  const Json header = {
+  const wire::Json header = {
       {"alg", "EdDSA"}, {"kid", thumbprint(key.public_key()).to_text()}, {"typ", type}};
-  std::string token = to_base64url(as_bytes(to_text(header)));
+  std::string token = to_base64url(as_bytes(wire::json_text(header)));
   token += '.';
   token += to_base64url(as_bytes(payload));
   const crypto::Signature signature = key.sign(as_bytes(token));

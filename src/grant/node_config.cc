@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "grant/claims.h"
-#include "grant/json.h"
+#include "wire/json.h"
 #include "zt/grant/jws.h"
 
 namespace zt::grant {
@@ -23,13 +23,13 @@ bool is_address(std::string_view text) {
   return !text.empty() && text.size() <= ResourceEntry::kAddressSizeMax && is_printable(text);
 }
 
-Json to_port_access(const std::vector<PortRange>& ports) {
+wire::Json to_port_access(const std::vector<PortRange>& ports) {
   if (ports.empty()) return "none";
   if (ports.size() == 1 && ports.front() == kAllPorts) return "all";
   return to_ports(ports);
 }
 
-std::optional<std::vector<PortRange>> port_access_of(const Json& value) {
+std::optional<std::vector<PortRange>> port_access_of(const wire::Json& value) {
   if (value == "none") return std::vector<PortRange>{};
   if (value == "all") return std::vector<PortRange>{kAllPorts};
   auto ports = ports_of(value, ResourceEntry::kPortsMax);
@@ -37,8 +37,8 @@ std::optional<std::vector<PortRange>> port_access_of(const Json& value) {
   return ports;
 }
 
-Json to_resource(const ResourceEntry& entry) {
-  Json resource;
+wire::Json to_resource(const ResourceEntry& entry) {
+  wire::Json resource;
   resource["id"] = entry.id.text;
   resource["name"] = entry.name;
   resource["network"] = entry.network.text;
@@ -50,11 +50,11 @@ Json to_resource(const ResourceEntry& entry) {
   return resource;
 }
 
-std::optional<std::vector<std::string>> aliases_of(const Json& resource) {
-  const Json* list = array_member(resource, "aliases", ResourceEntry::kAliasesMax);
+std::optional<std::vector<std::string>> aliases_of(const wire::Json& resource) {
+  const wire::Json* list = wire::array_member(resource, "aliases", ResourceEntry::kAliasesMax);
   if (list == nullptr) return std::nullopt;
   std::vector<std::string> aliases;
-  for (const Json& entry : *list) {
+  for (const wire::Json& entry : *list) {
     if (!entry.is_string()) return std::nullopt;
     const auto& text = entry.get_ref<const std::string&>();
     if (!is_address(text)) return std::nullopt;
@@ -63,15 +63,15 @@ std::optional<std::vector<std::string>> aliases_of(const Json& resource) {
   return aliases;
 }
 
-std::optional<ResourceEntry> resource_of(const Json& resource) {
-  if (!has_exactly(resource,
-                   {"id", "name", "network", "address", "tcp", "udp", "enabled", "aliases"})) {
+std::optional<ResourceEntry> resource_of(const wire::Json& resource) {
+  if (!wire::has_exactly(
+          resource, {"id", "name", "network", "address", "tcp", "udp", "enabled", "aliases"})) {
     return std::nullopt;
   }
   ResourceEntry entry;
-  const auto name = text_member(resource, "name");
-  const auto address = text_member(resource, "address");
-  const auto is_enabled = boolean_member(resource, "enabled");
+  const auto name = wire::text_member(resource, "name");
+  const auto address = wire::text_member(resource, "address");
+  const auto is_enabled = wire::boolean_member(resource, "enabled");
   auto tcp = port_access_of(resource["tcp"]);
   auto udp = port_access_of(resource["udp"]);
   auto aliases = aliases_of(resource);
@@ -93,12 +93,12 @@ std::string_view to_text(NodeConfig::Kind kind) {
   return kind == NodeConfig::Kind::snapshot ? "snapshot" : "delta";
 }
 
-Json to_claims(const NodeConfig& config) {
-  Json upsert = Json::array();
+wire::Json to_claims(const NodeConfig& config) {
+  wire::Json upsert = wire::Json::array();
   for (const ResourceEntry& entry : config.upsert) upsert.push_back(to_resource(entry));
-  Json remove = Json::array();
+  wire::Json remove = wire::Json::array();
   for (const ResourceId& id : config.remove) remove.push_back(id.text);
-  Json claims;
+  wire::Json claims;
   claims["iss"] = config.tenant.text;
   claims["aud"] = config.node.text;
   claims["iat"] = unix_seconds(config.issued_at);
@@ -111,17 +111,17 @@ Json to_claims(const NodeConfig& config) {
 }
 
 // read_resources reads `upsert` and `remove`; it returns false if an id occurs twice in them.
-bool read_resources(const Json& claims, NodeConfig& config) {
-  const Json* upsert = array_member(claims, "upsert", NodeConfig::kResourcesMax);
-  const Json* remove = array_member(claims, "remove", NodeConfig::kResourcesMax);
+bool read_resources(const wire::Json& claims, NodeConfig& config) {
+  const wire::Json* upsert = wire::array_member(claims, "upsert", NodeConfig::kResourcesMax);
+  const wire::Json* remove = wire::array_member(claims, "remove", NodeConfig::kResourcesMax);
   if (upsert == nullptr || remove == nullptr) return false;
   std::set<ResourceId> ids;
-  for (const Json& resource : *upsert) {
+  for (const wire::Json& resource : *upsert) {
     auto entry = resource_of(resource);
     if (!entry || !ids.insert(entry->id).second) return false;
     config.upsert.push_back(std::move(*entry));
   }
-  for (const Json& text : *remove) {
+  for (const wire::Json& text : *remove) {
     auto id = text.is_string() ? parse_id_as<ResourceIdTag>(text.get_ref<const std::string&>())
                                : std::nullopt;
     if (!id || !ids.insert(*id).second) return false;
@@ -130,17 +130,18 @@ bool read_resources(const Json& claims, NodeConfig& config) {
   return true;
 }
 
-std::optional<NodeConfig> parse_claims(const Json& claims) {
-  if (!has_exactly(claims, {"iss", "aud", "iat", "rev", "kind", "base", "upsert", "remove"})) {
+std::optional<NodeConfig> parse_claims(const wire::Json& claims) {
+  if (!wire::has_exactly(claims,
+                         {"iss", "aud", "iat", "rev", "kind", "base", "upsert", "remove"})) {
     return std::nullopt;
   }
   NodeConfig config;
-  const auto node_text = text_member(claims, "aud");
+  const auto node_text = wire::text_member(claims, "aud");
   const auto node = node_text ? NodeId::parse(*node_text) : std::nullopt;
-  const auto issued_at = time_member(claims, "iat");
-  const auto revision = integer_member(claims, "rev");
-  const auto base = integer_member(claims, "base");
-  const auto kind = text_member(claims, "kind");
+  const auto issued_at = wire::time_member(claims, "iat");
+  const auto revision = wire::integer_member(claims, "rev");
+  const auto base = wire::integer_member(claims, "base");
+  const auto kind = wire::text_member(claims, "kind");
   if (!id_member(claims, "iss", config.tenant) || !node || !issued_at || !revision || !base ||
       !read_resources(claims, config)) {
     return std::nullopt;
@@ -197,8 +198,8 @@ std::string_view to_text(NodeConfigError error) {
 
 std::expected<std::string, NodeConfigError> issue(const NodeConfig& config,
                                                   const crypto::SigningKey& key) {
-  const std::string payload = to_text(to_claims(config));
-  const std::optional<Json> claims = parse_json(payload);
+  const std::string payload = wire::json_text(to_claims(config));
+  const auto claims = wire::parse_json(payload);
   if (!claims || !parse_claims(*claims)) return std::unexpected(NodeConfigError::malformed);
   std::string token = sign_jws(kType, payload, key);
   if (token.size() > kNodeConfigSizeMax) return std::unexpected(NodeConfigError::too_large);
@@ -209,7 +210,7 @@ std::expected<NodeConfig, NodeConfigError> verify(std::string_view token, const 
                                                   const NodeConfigExpectations& expected) {
   const auto payload = verify_jws(token, {.type = kType, .size_max = kNodeConfigSizeMax}, keys);
   if (!payload) return std::unexpected(from_jws_error<NodeConfigError>(payload.error()));
-  const std::optional<Json> claims = parse_json(*payload);
+  const auto claims = wire::parse_json(*payload);
   std::optional<NodeConfig> config = claims ? parse_claims(*claims) : std::nullopt;
   if (!config) return std::unexpected(NodeConfigError::malformed);
   if (config->tenant != expected.tenant) return std::unexpected(NodeConfigError::wrong_tenant);

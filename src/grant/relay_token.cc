@@ -6,7 +6,7 @@
 #include <string>
 
 #include "grant/claims.h"
-#include "grant/json.h"
+#include "wire/json.h"
 #include "zt/grant/jws.h"
 
 namespace zt::grant {
@@ -15,8 +15,8 @@ namespace {
 constexpr std::string_view kType = "zt-relay+jwt";
 constexpr std::string_view kAudience = "zt-relay";
 
-Json to_claims(const RelayToken& token) {
-  Json claims;
+wire::Json to_claims(const RelayToken& token) {
+  wire::Json claims;
   claims["iss"] = token.tenant.text;
   claims["aud"] = kAudience;
   claims["rid"] = token.route.to_text();
@@ -28,15 +28,16 @@ Json to_claims(const RelayToken& token) {
 }
 
 // parse_claims checks the form; the audience is the caller's, as it has an error of its own.
-std::optional<RelayToken> parse_claims(const Json& claims) {
-  if (!has_exactly(claims, {"iss", "aud", "rid", "cnf", "iat", "nbf", "exp"})) return std::nullopt;
+std::optional<RelayToken> parse_claims(const wire::Json& claims) {
+  if (!wire::has_exactly(claims, {"iss", "aud", "rid", "cnf", "iat", "nbf", "exp"}))
+    return std::nullopt;
   RelayToken token;
   if (!id_member(claims, "iss", token.tenant)) return std::nullopt;
-  const auto route_text = text_member(claims, "rid");
+  const auto route_text = wire::text_member(claims, "rid");
   const auto route = route_text ? RouteId::parse(*route_text) : std::nullopt;
   const auto certificate = confirmation_of(claims);
   const auto validity = validity_of(claims);
-  if (!route || !certificate || !validity || !text_member(claims, "aud")) return std::nullopt;
+  if (!route || !certificate || !validity || !wire::text_member(claims, "aud")) return std::nullopt;
   token.route = *route;
   token.node_certificate = *certificate;
   token.issued_at = validity->issued_at;
@@ -101,8 +102,8 @@ std::string_view to_text(RelayTokenError error) {
 
 std::expected<Secret, RelayTokenError> issue(const RelayToken& token,
                                              const crypto::SigningKey& key) {
-  const std::string payload = to_text(to_claims(token));
-  const std::optional<Json> claims = parse_json(payload);
+  const std::string payload = wire::json_text(to_claims(token));
+  const auto claims = wire::parse_json(payload);
   const std::optional<RelayToken> parsed = claims ? parse_claims(*claims) : std::nullopt;
   if (!parsed) return std::unexpected(RelayTokenError::malformed);
   if (parsed->expires_at - parsed->issued_at > RelayToken::kLifetimeMax) {
@@ -124,14 +125,14 @@ std::expected<RelayToken, RelayTokenError> verify(std::string_view token, const 
   const auto payload = verify_jws(token, form, holder->second);
   if (!payload) return std::unexpected(from_jws_error<RelayTokenError>(payload.error()));
 
-  const std::optional<Json> claims = parse_json(*payload);
+  const auto claims = wire::parse_json(*payload);
   const std::optional<RelayToken> parsed = claims ? parse_claims(*claims) : std::nullopt;
   if (!parsed) return std::unexpected(RelayTokenError::malformed);
   const auto tenant = tenants.find(parsed->tenant);
   if (tenant == tenants.end() || !knows(tenant->second, *kid)) {
     return std::unexpected(RelayTokenError::wrong_tenant);
   }
-  if (text_member(*claims, "aud") != kAudience) {
+  if (wire::text_member(*claims, "aud") != kAudience) {
     return std::unexpected(RelayTokenError::wrong_audience);
   }
   if (const auto error = mismatch(*parsed, expected)) return std::unexpected(*error);

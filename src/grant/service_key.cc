@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "grant/claims.h"
-#include "grant/json.h"
+#include "wire/json.h"
 
 namespace zt::grant {
 namespace {
@@ -18,14 +18,14 @@ constexpr std::string_view kKind = "service-key";
 std::expected<ServiceKey, BootstrapError> ServiceKey::parse(const Secret& text) {
   const auto malformed = std::unexpected(BootstrapError::malformed);
   if (text.reveal().size() > kServiceKeySizeMax) return malformed;
-  const std::optional<Json> object = parse_json(text.reveal());
+  const auto object = wire::parse_json(text.reveal());
   if (!object) return malformed;
-  if (text_member(*object, "zt") != kKind) return std::unexpected(BootstrapError::wrong_kind);
-  if (!has_exactly(*object, {"zt", "url", "pin", "key_id", "secret"})) return malformed;
+  if (wire::text_member(*object, "zt") != kKind) return std::unexpected(BootstrapError::wrong_kind);
+  if (!wire::has_exactly(*object, {"zt", "url", "pin", "key_id", "secret"})) return malformed;
   KeyId id;
-  const auto url = text_member(*object, "url");
-  const auto pin_text = text_member(*object, "pin");
-  const auto secret = text_member(*object, "secret");
+  const auto url = wire::text_member(*object, "url");
+  const auto pin_text = wire::text_member(*object, "pin");
+  const auto secret = wire::text_member(*object, "secret");
   if (!url || !pin_text || !secret || !id_member(*object, "key_id", id)) return malformed;
   const auto pin = Digest::parse(*pin_text);
   if (!pin || !is_shared_secret(*secret)) return malformed;
@@ -40,14 +40,14 @@ std::expected<ServiceKey, BootstrapError> ServiceKey::parse(const Secret& text) 
 }
 
 Secret ServiceKey::format() const {
-  const nlohmann::ordered_json object = {
+  const wire::Json object = {
       {"zt", kKind},
       {"url", to_controller_url(controller)},
       {"pin", controller_key.to_text()},
       {"key_id", id.text},
       {"secret", secret.reveal()},
   };
-  return Secret(object.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  return Secret(wire::pretty_json_text(object) + "\n");
 }
 
 }  // namespace zt::grant

@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "zt/http/problem.h"
 
-#include <nlohmann/json.hpp>
-
+#include "wire/json.h"
 #include "zt/http/http_status.h"
 
 namespace zt::http {
 
 namespace {
 
-using Json = nlohmann::ordered_json;
-
-constexpr int kDepthMax = 16;
+using wire::Json;
 
 void put(Json& object, const char* name, std::string_view text) {
   if (!text.empty()) object[name] = text.substr(0, kProblemTextMax);
@@ -37,17 +34,12 @@ std::string to_json(const Problem& problem) {
   put(object, "instance", problem.instance);
   put(object, "rule", problem.rule);
   put(object, "decision", problem.decision);
-  return object.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return wire::json_text(object);
 }
 
 std::optional<Problem> parse_problem(std::string_view body, int status) {
   if (body.size() > kProblemSizeMax) return std::nullopt;
-  const auto stop_when_deep = [](int depth, Json::parse_event_t event, Json&) {
-    const bool is_start =
-        event == Json::parse_event_t::object_start || event == Json::parse_event_t::array_start;
-    return !is_start || depth < kDepthMax;  // Deeper values are left out.
-  };
-  const Json object = Json::parse(body, stop_when_deep, false);
+  const Json object = wire::parse_json_object(body);
   if (!object.is_object()) return std::nullopt;
   Problem problem;
   take(object, "type", problem.type);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "node/client_node.h"
 
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "node/grant_answer.h"
 #include "node/messages.h"
+#include "wire/json.h"
 #include "zt/base/assert.h"
 #include "zt/grant/node_config.h"
 #include "zt/wire/connect_udp.h"
@@ -314,10 +314,10 @@ void ClientNode::take_output(client::Engine::Output& output, const Now& now) {
 }
 
 void ClientNode::ask_grant(const client::AskGrant& ask, const Now& now) {
-  const nlohmann::json body = {{"host", zt::to_text(ask.target.host)},
-                               {"port", ask.target.port},
-                               {"protocol", zt::to_text(ask.protocol)}};
-  const auto call = link_.controller().call("POST", "/api/v1/grants", body.dump(), now);
+  const wire::Json body = {{"host", zt::to_text(ask.target.host)},
+                           {"port", ask.target.port},
+                           {"protocol", zt::to_text(ask.protocol)}};
+  const auto call = link_.controller().call("POST", "/api/v1/grants", wire::json_text(body), now);
   if (call) {
     grant_calls_.emplace(*call, ask.request);
   } else {

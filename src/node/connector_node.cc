@@ -2,10 +2,10 @@
 #include "node/connector_node.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "node/messages.h"
+#include "wire/json.h"
 #include "zt/base/assert.h"
 #include "zt/grant/node_config.h"
 #include "zt/wire/connect_udp.h"
@@ -407,12 +407,12 @@ void ConnectorNode::send_datagram(FlowKey flow, std::span<const std::byte> paylo
 }
 
 void ConnectorNode::send_heartbeat(const Now& now) {
-  nlohmann::json body = {{"version", config_.link.controller.version},
-                         {"relays", nlohmann::json::array()},
-                         {"flows", open_flows_.size()}};
+  wire::Json body = {{"version", config_.link.controller.version},
+                     {"relays", wire::Json::array()},
+                     {"flows", open_flows_.size()}};
   for (const RelayId& relay : link_.relays().bound_relays()) body["relays"].push_back(relay.text);
   // Without a session there is nobody to tell; the next one begins with a heartbeat.
-  (void)link_.controller().call("POST", "/api/v1/node/heartbeat", body.dump(), now);
+  (void)link_.controller().call("POST", "/api/v1/node/heartbeat", wire::json_text(body), now);
 }
 
 void ConnectorNode::end_idle_flows(const Now& now) {

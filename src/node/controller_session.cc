@@ -2,17 +2,17 @@
 #include "node/controller_session.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "node/messages.h"
+#include "wire/json.h"
 #include "zt/base/assert.h"
 
 namespace zt::node {
 
 namespace {
 
-using nlohmann::json;
+using wire::Json;
 
 template <class... Fs>
 struct Overloaded : Fs... {
@@ -26,7 +26,7 @@ bool is_final(int status) {
 
 // problem_detail reads the sentence of an RFC 9457 problem.
 std::string problem_detail(int status, const std::string& body) {
-  const json problem = json::parse(body, nullptr, false);
+  const Json problem = wire::parse_json_object(body);
   if (problem.is_object()) {
     for (const char* name : {"detail", "title"}) {
       const auto found = problem.find(name);
@@ -36,20 +36,20 @@ std::string problem_detail(int status, const std::string& body) {
   return "the controller answered with status " + std::to_string(status);
 }
 
-std::string text_of(const json& object, const char* name) {
+std::string text_of(const Json& object, const char* name) {
   const auto found = object.find(name);
   return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
 std::optional<Admission> parse_admission(const std::string& body) {
-  const json object = json::parse(body, nullptr, false);
+  const Json object = wire::parse_json_object(body);
   if (!object.is_object()) return std::nullopt;
   Admission admission;
   const auto tenant = parse_id_as<TenantIdTag>(text_of(object, "tenant"));
   const auto jwks = object.find("jwks");
   if (!tenant || jwks == object.end() || !jwks->is_object()) return std::nullopt;
   admission.tenant = *tenant;
-  admission.jwks = jwks->dump();
+  admission.jwks = wire::json_text(*jwks);
   admission.node = text_of(object, "node");
   admission.network.text = text_of(object, "network");
   admission.subject.text = text_of(object, "subject");
@@ -205,7 +205,7 @@ void ControllerSession::retry_now(const Now& now) {
 }
 
 void ControllerSession::admit(const Now& now) {
-  json body = {{"version", config_.version}};
+  Json body = {{"version", config_.version}};
   std::string path;
   std::visit(Overloaded{
                  [&](const Enrolment& enrolment) {
@@ -226,7 +226,8 @@ void ControllerSession::admit(const Now& now) {
              credential_);
   state_ = State::admitting;
   deadline_.reset();
-  admission_call_ = calls_.start(*connection_, request("POST", path), body.dump(), now.instant);
+  admission_call_ =
+      calls_.start(*connection_, request("POST", path), wire::json_text(body), now.instant);
   take_calls(now);
 }
 

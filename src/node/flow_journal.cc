@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "node/flow_journal.h"
 
-#include <nlohmann/json.hpp>
 #include <utility>
 
+#include "wire/json.h"
 #include "zt/base/rfc3339.h"
 
 namespace zt::node {
 
 std::string to_json(const FlowReport& report) {
-  nlohmann::json event = {
+  wire::Json event = {
       {"id", report.flow.text},
       {"event", to_text(report.event)},
       {"reporter", to_text(report.reporter)},
@@ -36,7 +36,7 @@ std::string to_json(const FlowReport& report) {
   if (report.client_address) event["client_address"] = report.client_address->to_text();
   if (report.target_address) event["target_address"] = report.target_address->to_text();
   // Text from a peer may not be UTF-8; it is shown with replacement characters.
-  return event.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  return wire::json_text(event);
 }
 
 void FlowJournal::add(const FlowReport& report, const Now& now) {

@@ -2,24 +2,24 @@
 #include "node/grant_answer.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
 
+#include "wire/json.h"
 #include "zt/base/rfc3339.h"
 
 namespace zt::node {
 
 namespace {
 
-using nlohmann::json;
+using wire::Json;
 
-std::string text_of(const json& object, const char* name) {
+std::string text_of(const Json& object, const char* name) {
   const auto found = object.find(name);
   return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
-std::optional<client::GrantedConnector> parse_connector(const json& object) {
+std::optional<client::GrantedConnector> parse_connector(const Json& object) {
   if (!object.is_object()) return std::nullopt;
   const auto id = parse_id_as<ConnectorIdTag>(text_of(object, "id"));
   const auto certificate = Digest::parse(text_of(object, "certificate"));
@@ -30,7 +30,7 @@ std::optional<client::GrantedConnector> parse_connector(const json& object) {
   }
   client::GrantedConnector connector{
       .id = *id, .name = text_of(object, "name"), .certificate = *certificate, .route = *route};
-  for (const json& entry : *relays) {
+  for (const Json& entry : *relays) {
     if (!entry.is_string()) return std::nullopt;
     const auto relay = parse_id_as<RelayIdTag>(entry.get_ref<const std::string&>());
     if (!relay) return std::nullopt;
@@ -43,7 +43,7 @@ std::optional<client::GrantedConnector> parse_connector(const json& object) {
   return connector;
 }
 
-std::optional<client::GrantIssued> parse_issued(const json& object, UnixTime now) {
+std::optional<client::GrantIssued> parse_issued(const Json& object, UnixTime now) {
   client::GrantIssued issued;
   const auto id = parse_id_as<GrantIdTag>(text_of(object, "grant_id"));
   const auto expires = parse_rfc3339(text_of(object, "expires"));
@@ -68,14 +68,14 @@ std::optional<client::GrantIssued> parse_issued(const json& object, UnixTime now
   issued.resource = *resource_id;
   issued.resource_name = text_of(*resource, "name");
   if (const auto ports = object.find("ports"); ports != object.end() && ports->is_array()) {
-    for (const json& entry : *ports) {
+    for (const Json& entry : *ports) {
       const auto range =
           entry.is_string() ? PortRange::parse(entry.get_ref<const std::string&>()) : std::nullopt;
       if (!range) return std::nullopt;
       issued.ports.push_back(*range);
     }
   }
-  for (const json& entry : *connectors) {
+  for (const Json& entry : *connectors) {
     auto connector = parse_connector(entry);
     if (!connector) return std::nullopt;
     issued.connectors.push_back(std::move(*connector));
@@ -86,7 +86,7 @@ std::optional<client::GrantIssued> parse_issued(const json& object, UnixTime now
 }  // namespace
 
 GrantAnswer parse_grant_answer(int status, std::string_view body, UnixTime now) {
-  const json object = json::parse(body, nullptr, false);
+  const Json object = wire::parse_json_object(body);
   if (status >= 200 && status < 300) {
     auto issued = object.is_object() ? parse_issued(object, now) : std::nullopt;
     if (issued) return std::move(*issued);

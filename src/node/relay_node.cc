@@ -2,11 +2,11 @@
 #include "node/relay_node.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
 
 #include "node/messages.h"
+#include "wire/json.h"
 #include "zt/relay/dispatch.h"
 #include "zt/wire/proxy_status.h"
 
@@ -222,10 +222,10 @@ void RelayNode::take_engine_outputs() {
 }
 
 void RelayNode::send_heartbeat(const Now& now) {
-  const nlohmann::json body = {{"version", config_.link.controller.version},
-                               {"bindings", engine_.binding_count()}};
+  const wire::Json body = {{"version", config_.link.controller.version},
+                           {"bindings", engine_.binding_count()}};
   // Without a session there is nobody to tell; the next one begins with a heartbeat.
-  (void)link_.controller().call("POST", "/api/v1/node/heartbeat", body.dump(), now);
+  (void)link_.controller().call("POST", "/api/v1/node/heartbeat", wire::json_text(body), now);
 }
 
 std::optional<relay::BindingKey> RelayNode::binding_of(const quic::StreamKey& stream) const {

@@ -1,43 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "node/watch_message.h"
 
-#include <nlohmann/json.hpp>
 #include <utility>
 
+#include "wire/json.h"
 #include "zt/base/rfc3339.h"
 
 namespace zt::node {
 
 namespace {
 
-using nlohmann::json;
+using wire::Json;
 using Error = std::unexpected<WatchError>;
 
 // text_of returns a string member, or nothing if it is absent or something else.
-std::optional<std::string> text_of(const json& object, const char* name) {
+std::optional<std::string> text_of(const Json& object, const char* name) {
   const auto found = object.find(name);
   if (found == object.end() || !found->is_string()) return std::nullopt;
   return found->get<std::string>();
 }
 
-std::string text_or_empty(const json& object, const char* name) {
+std::string text_or_empty(const Json& object, const char* name) {
   return text_of(object, name).value_or(std::string());
 }
 
-std::optional<std::uint64_t> revision_of(const json& object) {
+std::optional<std::uint64_t> revision_of(const Json& object) {
   const auto found = object.find("revision");
   if (found == object.end() || !found->is_number_unsigned()) return std::nullopt;
   return found->get<std::uint64_t>();
 }
 
 // keys_of returns the "jwks" member as text; it must be an object.
-std::optional<std::string> keys_of(const json& object) {
+std::optional<std::string> keys_of(const Json& object) {
   const auto found = object.find("jwks");
   if (found == object.end() || !found->is_object()) return std::nullopt;
-  return found->dump();
+  return wire::json_text(*found);
 }
 
-std::optional<RelayPlace> parse_relay(const json& object) {
+std::optional<RelayPlace> parse_relay(const Json& object) {
   if (!object.is_object()) return std::nullopt;
   const auto id = parse_id_as<RelayIdTag>(text_or_empty(object, "id"));
   const auto address = Authority::parse(text_or_empty(object, "address"));
@@ -50,12 +50,12 @@ std::optional<RelayPlace> parse_relay(const json& object) {
                     .certificate = *certificate};
 }
 
-std::expected<std::vector<RelayPlace>, WatchError> parse_relays(const json& message) {
+std::expected<std::vector<RelayPlace>, WatchError> parse_relays(const Json& message) {
   const auto list = message.find("relays");
   if (list == message.end() || !list->is_array()) return Error(WatchError::malformed);
   if (list->size() > kWatchRelaysMax) return Error(WatchError::too_many);
   std::vector<RelayPlace> relays;
-  for (const json& entry : *list) {
+  for (const Json& entry : *list) {
     auto relay = parse_relay(entry);
     if (!relay) return Error(WatchError::malformed);
     relays.push_back(std::move(*relay));
@@ -63,7 +63,7 @@ std::expected<std::vector<RelayPlace>, WatchError> parse_relays(const json& mess
   return relays;
 }
 
-std::expected<RelayPass, WatchError> parse_pass(const json& message) {
+std::expected<RelayPass, WatchError> parse_pass(const Json& message) {
   const auto token = text_of(message, "relay_token");
   const auto route = RouteId::parse(text_or_empty(message, "route"));
   const auto expires_at = parse_rfc3339(text_or_empty(message, "relay_token_expires"));
@@ -71,13 +71,13 @@ std::expected<RelayPass, WatchError> parse_pass(const json& message) {
   return RelayPass{.route = *route, .token = Secret(*token), .expires_at = *expires_at};
 }
 
-std::expected<std::vector<TenantKeys>, WatchError> parse_tenants(const json& message) {
+std::expected<std::vector<TenantKeys>, WatchError> parse_tenants(const Json& message) {
   std::vector<TenantKeys> tenants;
   const auto list = message.find("tenants");
   if (list == message.end()) return tenants;
   if (!list->is_array()) return Error(WatchError::malformed);
   if (list->size() > kWatchTenantsMax) return Error(WatchError::too_many);
-  for (const json& entry : *list) {
+  for (const Json& entry : *list) {
     if (!entry.is_object()) return Error(WatchError::malformed);
     const auto tenant = parse_id_as<TenantIdTag>(text_or_empty(entry, "tenant"));
     auto jwks = keys_of(entry);
@@ -87,14 +87,14 @@ std::expected<std::vector<TenantKeys>, WatchError> parse_tenants(const json& mes
   return tenants;
 }
 
-std::expected<std::vector<GrantId>, WatchError> parse_grants(const json& message,
+std::expected<std::vector<GrantId>, WatchError> parse_grants(const Json& message,
                                                              const char* name) {
   std::vector<GrantId> grants;
   const auto list = message.find(name);
   if (list == message.end()) return grants;
   if (!list->is_array()) return Error(WatchError::malformed);
   if (list->size() > kWatchGrantsMax) return Error(WatchError::too_many);
-  for (const json& entry : *list) {
+  for (const Json& entry : *list) {
     if (!entry.is_string()) return Error(WatchError::malformed);
     const auto grant = parse_id_as<GrantIdTag>(entry.get_ref<const std::string&>());
     if (!grant) return Error(WatchError::malformed);
@@ -103,7 +103,7 @@ std::expected<std::vector<GrantId>, WatchError> parse_grants(const json& message
   return grants;
 }
 
-std::expected<WatchMessage, WatchError> parse_snapshot(const json& message) {
+std::expected<WatchMessage, WatchError> parse_snapshot(const Json& message) {
   WatchSnapshot snapshot;
   const auto revision = revision_of(message);
   if (!revision) return Error(WatchError::malformed);
@@ -129,14 +129,14 @@ std::expected<WatchMessage, WatchError> parse_snapshot(const json& message) {
   return snapshot;
 }
 
-std::expected<WatchMessage, WatchError> parse_delta(const json& message) {
+std::expected<WatchMessage, WatchError> parse_delta(const Json& message) {
   const auto revision = revision_of(message);
   auto config = text_of(message, "config");
   if (!revision || !config) return Error(WatchError::malformed);
   return WatchDelta{.revision = *revision, .config = std::move(*config)};
 }
 
-std::expected<WatchMessage, WatchError> parse_keys(const json& message) {
+std::expected<WatchMessage, WatchError> parse_keys(const Json& message) {
   auto tenants = parse_tenants(message);
   if (!tenants) return Error(tenants.error());
   auto jwks = keys_of(message);
@@ -144,7 +144,7 @@ std::expected<WatchMessage, WatchError> parse_keys(const json& message) {
   return WatchKeys{.jwks = jwks.value_or(std::string()), .tenants = std::move(*tenants)};
 }
 
-std::expected<WatchMessage, WatchError> parse_revoke(const json& message) {
+std::expected<WatchMessage, WatchError> parse_revoke(const Json& message) {
   if (!message.contains("grants")) return Error(WatchError::malformed);
   auto grants = parse_grants(message, "grants");
   if (!grants) return Error(grants.error());
@@ -154,7 +154,7 @@ std::expected<WatchMessage, WatchError> parse_revoke(const json& message) {
 }  // namespace
 
 std::expected<WatchMessage, WatchError> parse_watch_message(std::string_view line) {
-  const json message = json::parse(line, nullptr, false);
+  const Json message = wire::parse_json_object(line);
   if (!message.is_object()) return Error(WatchError::malformed);
   const auto type = text_of(message, "type");
   if (!type) return Error(WatchError::malformed);

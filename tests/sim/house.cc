@@ -14,7 +14,7 @@ namespace zt::sim {
 
 namespace {
 
-using nlohmann::json;
+using wire::Json;
 
 node::Link::Config link_config(const crypto::Identity& identity, const Authority& controller,
                                const Digest& pin, Random& random, bool is_accepting) {
@@ -85,7 +85,7 @@ std::optional<Instant> ControllerActor::next_deadline() const {
   return node_->next_deadline();
 }
 
-json ControllerActor::ask(std::string_view method, const std::string& path, const json& body,
+Json ControllerActor::ask(std::string_view method, const std::string& path, const Json& body,
                           int status) {
   http::Request request{.method = std::string(method),
                         .scheme = "https",
@@ -98,7 +98,7 @@ json ControllerActor::ask(std::string_view method, const std::string& path, cons
   INFO(method << " " << path << ": " << answer.body);
   REQUIRE(answer.status == status);
   world_.wake(*this);
-  return answer.body.empty() ? json() : json::parse(answer.body);
+  return answer.body.empty() ? Json() : Json::parse(answer.body);
 }
 
 // --- RelayActor
@@ -361,9 +361,9 @@ House::House(std::uint64_t seed, const Link& link) : world(seed) {
   controller = std::make_unique<ControllerActor>(world, seed + 1);
   world.attach(*controller, kControllerAt);
   network_id = controller->ask("POST", "networks", {{"name", "office"}}, 201).at("id");
-  const json relay_token = controller->ask(
+  const Json relay_token = controller->ask(
       "POST", "relay-tokens", {{"name", "relay"}, {"address", kRelayAt.to_text()}}, 201);
-  const json connector_token = controller->ask(
+  const Json connector_token = controller->ask(
       "POST", "networks/" + network_id + "/connector-tokens", {{"name", "connector"}}, 201);
   const auto resource = [&](const char* name, const char* address, const char* port) {
     return controller
@@ -380,8 +380,8 @@ House::House(std::uint64_t seed, const Link& link) : world(seed) {
   db_id = resource("db", "db.internal", "5432");
   web_id = resource("web", "web.internal", "80");
   account_id = controller->ask("POST", "service-accounts", {{"name", "ci"}}, 201).at("id");
-  const json key =
-      controller->ask("POST", "service-accounts/" + account_id + "/keys", json::object(), 201);
+  const Json key =
+      controller->ask("POST", "service-accounts/" + account_id + "/keys", Json::object(), 201);
   rule_id = controller
                 ->ask("POST", "access-rules",
                       {{"name", "ci-db"}, {"subjects", {account_id}}, {"resources", {db_id}}}, 201)

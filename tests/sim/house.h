@@ -16,7 +16,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -28,6 +27,7 @@
 #include "node/controller_node.h"
 #include "node/relay_node.h"
 #include "store/sqlite_store.h"
+#include "wire/json.h"
 #include "world.h"
 #include "zt/base/random.h"
 
@@ -59,8 +59,8 @@ class ControllerActor final : public Actor {
   std::optional<Instant> next_deadline() const override;
 
   // ask calls the admin API and requires `status`; it returns the body.
-  nlohmann::json ask(std::string_view method, const std::string& path, const nlohmann::json& body,
-                     int status);
+  wire::Json ask(std::string_view method, const std::string& path, const wire::Json& body,
+                 int status);
   [[nodiscard]] const Digest& pin() const { return made_->https.public_key_digest(); }
 
  private:

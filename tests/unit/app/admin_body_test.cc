@@ -9,7 +9,7 @@ namespace zt::app {
 
 namespace {
 
-using nlohmann::json;
+using wire::Json;
 
 const UnixTime kNow = *parse_rfc3339("2026-03-01T00:00:00Z");
 const std::string kServiceId = "svc_00000000000000000000000001";
@@ -22,11 +22,11 @@ RuleArguments plain_rule() {
 }  // namespace
 
 TEST_CASE("ports are all, none, or a list of ports and ranges") {
-  CHECK(ports_body("--tcp", "all") == json("all"));
-  CHECK(ports_body("--tcp", "none") == json("none"));
-  CHECK(ports_body("--tcp", "5432") == json({"5432"}));
-  CHECK(ports_body("--tcp", "5432,8000-8100") == json({"5432", "8000-8100"}));
-  CHECK(ports_body("--tcp", "1,65535") == json({"1", "65535"}));
+  CHECK(ports_body("--tcp", "all") == Json("all"));
+  CHECK(ports_body("--tcp", "none") == Json("none"));
+  CHECK(ports_body("--tcp", "5432") == Json({"5432"}));
+  CHECK(ports_body("--tcp", "5432,8000-8100") == Json({"5432", "8000-8100"}));
+  CHECK(ports_body("--tcp", "1,65535") == Json({"1", "65535"}));
 }
 
 TEST_CASE("what is no list of ports is refused, and the complaint names the option and the text") {
@@ -41,11 +41,11 @@ TEST_CASE("what is no list of ports is refused, and the complaint names the opti
 }
 
 TEST_CASE("a time is a duration from now, a time, or never") {
-  CHECK(time_body("--until", "30d", kNow) == json("2026-03-31T00:00:00Z"));
-  CHECK(time_body("--until", "12h", kNow) == json("2026-03-01T12:00:00Z"));
-  CHECK(time_body("--until", "2030-12-31T23:59:59Z", kNow) == json("2030-12-31T23:59:59Z"));
-  CHECK(time_body("--until", "2030-12-31T23:59:59+01:00", kNow) == json("2030-12-31T22:59:59Z"));
-  CHECK(time_body("--until", "never", kNow) == json(nullptr));
+  CHECK(time_body("--until", "30d", kNow) == Json("2026-03-31T00:00:00Z"));
+  CHECK(time_body("--until", "12h", kNow) == Json("2026-03-01T12:00:00Z"));
+  CHECK(time_body("--until", "2030-12-31T23:59:59Z", kNow) == Json("2030-12-31T23:59:59Z"));
+  CHECK(time_body("--until", "2030-12-31T23:59:59+01:00", kNow) == Json("2030-12-31T22:59:59Z"));
+  CHECK(time_body("--until", "never", kNow) == Json(nullptr));
   for (const char* text : {"", "0d", "30", "tomorrow", "2030-12-31", "-1d"}) {
     INFO(text);
     CHECK_FALSE(time_body("--until", text, kNow));
@@ -77,12 +77,12 @@ TEST_CASE("an id of another kind is a name") {
 }
 
 TEST_CASE("a token's body holds what was given and nothing else") {
-  CHECK(token_body({}) == json::object());
+  CHECK(token_body({}) == Json::object());
   CHECK(token_body({.name = "r1",
                     .lifetime = "1h",
                     .uses = 3,
                     .address = "r.example:443",
-                    .region = "eu"}) == json({{"name", "r1"},
+                    .region = "eu"}) == Json({{"name", "r1"},
                                               {"lifetime", "1h"},
                                               {"uses", 3},
                                               {"address", "r.example:443"},
@@ -95,19 +95,19 @@ TEST_CASE("a resource's body holds what was given and nothing else") {
                        .network = "net_1",
                        .address = "db.internal",
                        .tcp = "5432",
-                       .aliases = {"pg.internal"}}) == json({{"name", "db"},
+                       .aliases = {"pg.internal"}}) == Json({{"name", "db"},
                                                              {"network", "net_1"},
                                                              {"address", "db.internal"},
                                                              {"tcp", {"5432"}},
                                                              {"aliases", {"pg.internal"}}}));
-  CHECK(resource_body({.udp = "none"}) == json({{"udp", "none"}}));
-  CHECK(resource_body({.is_without_aliases = true}) == json({{"aliases", json::array()}}));
+  CHECK(resource_body({.udp = "none"}) == Json({{"udp", "none"}}));
+  CHECK(resource_body({.is_without_aliases = true}) == Json({{"aliases", Json::array()}}));
   CHECK_FALSE(resource_body({}));
   CHECK_FALSE(resource_body({.name = "db", .tcp = "x"}));
 }
 
 TEST_CASE("a rule without ports says nothing about them") {
-  CHECK(rule_body(plain_rule(), kNow) == json({{"name", "ci-db"},
+  CHECK(rule_body(plain_rule(), kNow) == Json({{"name", "ci-db"},
                                                {"effect", "allow"},
                                                {"subjects", {kServiceId}},
                                                {"resources", {kResourceId}}}));
@@ -117,16 +117,16 @@ TEST_CASE("a rule's ports restrict it to their protocols") {
   struct Row {
     const char* tcp;
     const char* udp;
-    json protocols;
-    json ports;
+    Json protocols;
+    Json ports;
   };
   const std::vector<Row> rows = {
-      {"5432", "", json({"tcp"}), json({"5432"})},
-      {"", "53", json({"udp"}), json({"53"})},
-      {"53", "53", json({"tcp", "udp"}), json({"53"})},
-      {"all", "", json({"tcp"}), "all"},
-      {"all", "none", json({"tcp"}), "all"},
-      {"none", "53", json({"udp"}), json({"53"})},
+      {"5432", "", Json({"tcp"}), Json({"5432"})},
+      {"", "53", Json({"udp"}), Json({"53"})},
+      {"53", "53", Json({"tcp", "udp"}), Json({"53"})},
+      {"all", "", Json({"tcp"}), "all"},
+      {"all", "none", Json({"tcp"}), "all"},
+      {"none", "53", Json({"udp"}), Json({"53"})},
   };
   for (const Row& row : rows) {
     INFO("tcp " << row.tcp << " udp " << row.udp);

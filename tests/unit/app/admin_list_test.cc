@@ -6,23 +6,22 @@
 namespace zt::app {
 
 TEST_CASE("a list shows names for ids, and ids for what is gone") {
-  const nlohmann::json items = {{{"name", "ci-db"},
-                                 {"id", "rul_1"},
-                                 {"effect", "allow"},
-                                 {"subjects", {"svc_1", "everyone"}},
-                                 {"resources", {"res_gone"}},
-                                 {"protocols", nlohmann::json::array()},
-                                 {"ports", {"22", "80-81"}},
-                                 {"valid_until", nullptr},
-                                 {"enabled", true}}};
+  const wire::Json items = {{{"name", "ci-db"},
+                             {"id", "rul_1"},
+                             {"effect", "allow"},
+                             {"subjects", {"svc_1", "everyone"}},
+                             {"resources", {"res_gone"}},
+                             {"protocols", wire::Json::array()},
+                             {"ports", {"22", "80-81"}},
+                             {"valid_until", nullptr},
+                             {"enabled", true}}};
   CHECK(list_text(items, view_of(kRules).columns, {{"svc_1", "ci"}}) ==
         "NAME   ID     EFFECT  SUBJECTS     RESOURCES  PROTOCOLS  PORTS     VALID UNTIL  ENABLED\n"
         "ci-db  rul_1  allow   ci,everyone  res_gone   -          22,80-81  -            yes\n");
 }
 
 TEST_CASE("an empty list has its heads") {
-  CHECK(list_text(nlohmann::json::array(), view_of(kNetworks).columns, {}) ==
-        "NAME  ID  CREATED\n");
+  CHECK(list_text(wire::Json::array(), view_of(kNetworks).columns, {}) == "NAME  ID  CREATED\n");
 }
 
 TEST_CASE("a list of things that are no objects is shown as nothing, not trusted") {

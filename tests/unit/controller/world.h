@@ -12,7 +12,6 @@
 #include <chrono>
 #include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <string>
@@ -22,6 +21,7 @@
 
 #include "controller/initialise.h"
 #include "store/sqlite_store.h"
+#include "wire/json.h"
 #include "zt/base/random.h"
 #include "zt/base/rfc3339.h"
 #include "zt/controller/engine.h"
@@ -33,7 +33,7 @@
 
 namespace zt::controller::test {
 
-using nlohmann::json;
+using json = wire::Json;
 using std::chrono::seconds;
 
 // Reply is a finished response, or the beginning of a stream.

@@ -170,9 +170,9 @@ TEST_CASE("a service key survives its file") {
 
 TEST_CASE("a service key's file is JSON for people") {
   CHECK(sample_key().format().reveal() ==
-        "{\n  \"zt\": \"service-key\",\n  \"url\": \"https://zt.example.com\",\n  \"pin\": \"" +
-            digest(7).to_text() + "\",\n  \"key_id\": \"" + id<KeyIdTag>(1).text +
-            "\",\n  \"secret\": \"" + std::string(kSecret) + "\"\n}\n");
+        "{\n  \"key_id\": \"" + id<KeyIdTag>(1).text + "\",\n  \"pin\": \"" + digest(7).to_text() +
+            "\",\n  \"secret\": \"" + std::string(kSecret) +
+            "\",\n  \"url\": \"https://zt.example.com\",\n  \"zt\": \"service-key\"\n}\n");
 }
 
 TEST_CASE("a text that is no service key gets its reason") {

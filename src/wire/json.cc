@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "grant/json.h"
+#include "wire/json.h"
 
 #include <algorithm>
 #include <set>
 #include <utility>
 #include <vector>
 
-namespace zt::grant {
+template class nlohmann::basic_json<>;
+
+namespace zt::wire {
 namespace {
 
 // FormChecker listens to the parser and notes what JSON allows and we do not.
 class FormChecker {
  public:
+  explicit FormChecker(std::size_t depth_max) : depth_max_(depth_max) {}
+
   void on_event(Json::parse_event_t event, const Json& value) {
     switch (event) {
       case Json::parse_event_t::object_start:
@@ -29,23 +33,28 @@ class FormChecker {
         --depth_;
         break;
       case Json::parse_event_t::key:
-        if (!members_.back().insert(value.get_ref<const std::string&>()).second) is_strict_ = false;
+        note_member(value.get_ref<const std::string&>());
         break;
       case Json::parse_event_t::value:
         break;
     }
   }
 
-  [[nodiscard]] bool is_strict() const { return is_strict_; }
+  [[nodiscard]] const std::optional<JsonError>& error() const { return error_; }
 
  private:
   void enter() {
-    if (++depth_ > kJsonDepthMax) is_strict_ = false;
+    if (++depth_ > depth_max_ && !error_) error_ = JsonError{JsonError::Kind::too_deep, {}};
+  }
+  void note_member(const std::string& name) {
+    if (members_.back().insert(name).second || error_) return;
+    error_ = JsonError{JsonError::Kind::repeated_member, name};
   }
 
+  std::size_t depth_max_;
   std::vector<std::set<std::string>> members_;  // Of each object that is open.
-  int depth_ = 0;
-  bool is_strict_ = true;
+  std::size_t depth_ = 0;
+  std::optional<JsonError> error_;  // The first one.
 };
 
 const Json* member(const Json& object, const char* name) {
@@ -56,21 +65,31 @@ const Json* member(const Json& object, const char* name) {
 
 }  // namespace
 
-std::optional<Json> parse_json(std::string_view text) {
+std::expected<Json, JsonError> parse_json(std::string_view text, std::size_t depth_max) {
   // The library takes a NUL for the end and skips a byte order mark; neither is JSON.
-  if (text.contains('\0') || text.starts_with("\xEF\xBB\xBF")) return std::nullopt;
-  FormChecker checker;
+  if (text.contains('\0') || text.starts_with("\xEF\xBB\xBF")) return std::unexpected(JsonError{});
+  FormChecker checker(depth_max);
   const auto listen = [&checker](int /*depth*/, Json::parse_event_t event, const Json& value) {
     checker.on_event(event, value);
     return true;  // Keep the value.
   };
   Json value = Json::parse(text.begin(), text.end(), listen, false);
-  if (value.is_discarded() || !checker.is_strict()) return std::nullopt;
+  if (checker.error()) return std::unexpected(*checker.error());
+  if (value.is_discarded()) return std::unexpected(JsonError{});
   return value;
 }
 
-std::string to_text(const Json& value) {
+Json parse_json_object(std::string_view text) {
+  auto value = parse_json(text);
+  return value && value->is_object() ? std::move(*value) : Json();
+}
+
+std::string json_text(const Json& value) {
   return value.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string pretty_json_text(const Json& value) {
+  return value.dump(2, ' ', false, Json::error_handler_t::replace);
 }
 
 bool has_exactly(const Json& value, std::initializer_list<std::string_view> names) {
@@ -112,4 +131,4 @@ std::optional<UnixTime> time_member(const Json& object, const char* name) {
   return from_unix_seconds(static_cast<std::int64_t>(*seconds));
 }
 
-}  // namespace zt::grant
+}  // namespace zt::wire

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "grant/json.h"
+#include "wire/json.h"
 
 #include <catch2/catch_test_macros.hpp>
 #include <string>
 
-namespace zt::grant {
+namespace zt::wire {
 namespace {
 
 TEST_CASE("JSON nests sixteen deep and no deeper") {
@@ -36,6 +36,23 @@ TEST_CASE("a text is exactly one value of JSON in UTF-8") {
   CHECK_FALSE(parse_json("\xEF\xBB\xBF{}"));
 }
 
+TEST_CASE("what is wrong with a text is told apart") {
+  CHECK(parse_json("{").error().kind == JsonError::Kind::not_json);
+  CHECK(parse_json("[[[]]]", 2).error().kind == JsonError::Kind::too_deep);
+  CHECK(parse_json("[[]]", 2));
+  const auto repeated = parse_json(R"({"a":{"b":1,"b":1},"a":1})");
+  CHECK(repeated.error().kind == JsonError::Kind::repeated_member);
+  CHECK(repeated.error().member == "b");
+}
+
+TEST_CASE("an object is asked for, and anything else is null") {
+  CHECK(parse_json_object(R"({"a":1})").at("a") == 1);
+  for (const std::string_view text : {"[]", "1", "{", "", R"({"a":1,"a":2})"}) {
+    CAPTURE(text);
+    CHECK(parse_json_object(text).is_null());
+  }
+}
+
 TEST_CASE("members are read as the kind that they must be") {
   const Json object = parse_json(R"({"t":"x","n":5,"f":5.0,"m":-5,"b":true,"a":[1,2],
       "big":9007199254740991,"over":9007199254740992})")
@@ -58,4 +75,4 @@ TEST_CASE("members are read as the kind that they must be") {
 }
 
 }  // namespace
-}  // namespace zt::grant
+}  // namespace zt::wire
