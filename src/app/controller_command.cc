@@ -10,6 +10,7 @@
 #include "app/admin_access.h"
 #include "app/command.h"
 #include "app/controller_shell.h"
+#include "app/node_defaults.h"
 #include "app/version.h"
 #include "controller/initialise.h"
 #include "io/entropy.h"
@@ -118,7 +119,8 @@ ExitCode serve(const Settings& settings) {
       .endpoint = {.identity = &made->https,
                    .route = route,
                    .is_accepting = true,
-                   .is_client_certificate_required = false},
+                   .is_client_certificate_required = false,
+                   .reset_key = reset_key_of(made->https)},
       .server = {.identity = &made->https, .alt_svc_port = local->port},
       .engine = {.url = grant::to_controller_url(controller),
                  .pin = made->https.public_key_digest()}};

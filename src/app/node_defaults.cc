@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "app/node_defaults.h"
 
+#include <algorithm>
 #include <string>
 
 #include "app/version.h"
@@ -15,7 +16,21 @@ node::Link::Config link_config(const crypto::Identity& identity, const Authority
                          .pin = controller_key,
                          .version = std::string(version())},
           .relays = {},
-          .endpoint = {.identity = &identity, .route = route, .is_accepting = is_accepting}};
+          .endpoint = {.identity = &identity,
+                       .route = route,
+                       .is_accepting = is_accepting,
+                       .reset_key = reset_key_of(identity)}};
+}
+
+Digest reset_key_of(const crypto::Identity& identity) {
+  return identity.derived_key("zt stateless reset");
+}
+
+RouteId relay_route_of(const crypto::Identity& identity) {
+  RouteId route;
+  const Digest derived = identity.derived_key("zt relay route");
+  std::ranges::copy_n(derived.bytes.begin(), route.bytes.size(), route.bytes.begin());
+  return route;
 }
 
 std::optional<SocketAddress> parse_dns_server(std::string_view text) {

@@ -51,13 +51,14 @@ ExitCode run(const Settings& settings) {
   if (!entrance) return fail(entrance.error().code, entrance.error().sentence);
   io::Resolver resolver(loop, {});
 
-  const node::RelayNode::Config config{
-      .link = link_config(entrance->identity, entrance->controller, entrance->controller_key,
-                          random, true),
-      .standing = entrance->record ? std::optional(node::RelayNode::Standing{
-                                         .tenant = entrance->record->tenant,
-                                         .relay = RelayId{entrance->record->node}})
-                                   : std::nullopt};
+  node::RelayNode::Config config{.link = link_config(entrance->identity, entrance->controller,
+                                                     entrance->controller_key, random, true),
+                                 .standing = entrance->record
+                                                 ? std::optional(node::RelayNode::Standing{
+                                                       .tenant = entrance->record->tenant,
+                                                       .relay = RelayId{entrance->record->node}})
+                                                 : std::nullopt};
+  config.link.endpoint.route = relay_route_of(entrance->identity);
   ExitCode code = ExitCode::ok;
   auto shell = RelayShell::create(
       loop, resolver, random, log, *local, config, std::move(entrance->credential),

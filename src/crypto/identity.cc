@@ -16,9 +16,11 @@
 #include <utility>
 #include <variant>
 
+#include "crypto/hash.h"
 #include "crypto/native.h"
 #include "crypto/pem.h"
 #include "zt/base/assert.h"
+#include "zt/base/bytes.h"
 
 namespace zt::crypto {
 
@@ -263,6 +265,14 @@ std::string Identity::certificate_pem() const {
   const bssl::UniquePtr<BIO> bio(BIO_new(BIO_s_mem()));
   require(bio && PEM_write_bio_X509(bio.get(), certificate_.get()) == 1);
   return std::string(contents(*bio));
+}
+
+Digest Identity::derived_key(std::string_view purpose) const {
+  const Secret key = key_pem();
+  Digest derived;
+  hkdf_sha256({.secret = as_bytes(key.reveal()), .salt = {}, .info = as_bytes(purpose)},
+              derived.bytes);
+  return derived;
 }
 
 Secret Identity::key_pem() const {

@@ -75,6 +75,10 @@ class Identity {
   // key_pem returns the private key as unencrypted PKCS #8 (RFC 7468 section 10).
   [[nodiscard]] Secret key_pem() const;
 
+  // derived_key returns what only a holder of the private key can make, the same after each start
+  // and another for each purpose. It tells nothing about the private key.
+  [[nodiscard]] Digest derived_key(std::string_view purpose) const;
+
   [[nodiscard]] const Digest& certificate_digest() const { return digests_.certificate; }
   [[nodiscard]] const Digest& public_key_digest() const { return digests_.public_key; }
 

@@ -111,6 +111,15 @@ TEST_CASE("an identity survives its PEM") {
   CHECK(copy->key_pem().matches(identity.key_pem().reveal()));
 }
 
+TEST_CASE("a derived key is the same after PEM, and another for each purpose and identity") {
+  const Identity made = Identity::create("node", kNow);
+  const auto read = Identity::from_pem(made.certificate_pem(), made.key_pem());
+  REQUIRE(read);
+  CHECK(read->derived_key("a") == made.derived_key("a"));
+  CHECK(made.derived_key("a") != made.derived_key("b"));
+  CHECK(made.derived_key("a") != Identity::create("node", kNow).derived_key("a"));
+}
+
 TEST_CASE("a key and a certificate that do not belong together are refused") {
   const Identity one = Identity::create("node", kNow);
   const Identity two = Identity::create("node", kNow);
