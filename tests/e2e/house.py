@@ -355,6 +355,8 @@ def skip(reason):
 def tell(story, needs=()):
     """Runs one story in a house of its own, prints the count and exits with its outcome."""
     prefix = f"zt{os.getpid()}"
+    if "ZT" not in os.environ:
+        sys.exit("ZT must name the program: see tests/README.md")
     if missing := [program for program in needs if not shutil.which(program)]:
         skip(f"{', '.join(missing)} is not installed: see tests/tools/setup test")
     if (possible := network("net_possible", prefix)).returncode != 0:
