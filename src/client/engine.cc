@@ -91,6 +91,7 @@ void Engine::on(FlowRequested& input, const Now& now) {
   ZT_ASSERT(!flows_.contains(input.flow));
   input.target.host = policy::canonical_host(input.target.host);
   std::optional<Outcome> refusal = judge_locally(input.target, input.protocol);
+  if (refusal && is_worth_asking(input, *refusal, now)) refusal.reset();
   if (!refusal && (flows_.size() >= limits_.flows_max ||
                    flows_.size() - open_count_ >= limits_.flows_waiting_max)) {
     refusal = Outcome{.kind = Outcome::Kind::limit, .text = "too many flows are being set up"};
@@ -298,6 +299,31 @@ void Engine::report(const Flow& flow, FlowEvent event, std::string_view reason, 
                     .path = flow.path};
   if (event == FlowEvent::closed) report.duration = now.instant - flow.opened;
   outputs_.emplace_back(Report{std::move(report)});
+}
+
+// is_worth_asking tells whether the controller should have the last word about a flow that the view
+// refuses. If it cannot be asked, it is told.
+bool Engine::is_worth_asking(const FlowRequested& input, const Outcome& refusal, const Now& now) {
+  if (refusal.kind == Outcome::Kind::not_signed_in) return false;
+  const auto denial = denials_.find({input.target, input.protocol});
+  if (denial != denials_.end() && now.instant < denial->second.until)
+    return true;  // It has spoken.
+  if (now.instant >= refusals_end_) {
+    refusals_end_ = now.instant + limits_.refusal_interval;
+    refusals_count_ = 0;
+  }
+  if (refusals_count_ >= limits_.refusals_max) return false;
+  ++refusals_count_;
+  if (!is_controller_up_) report_refusal(input, refusal, now);
+  return is_controller_up_;
+}
+
+void Engine::report_refusal(const FlowRequested& input, const Outcome& outcome, const Now& now) {
+  Flow flow;
+  flow.id = make_id<FlowIdTag>(random_);
+  flow.target = input.target;
+  flow.protocol = input.protocol;
+  report(flow, FlowEvent::denied, outcome.text, now);
 }
 
 // --- Time.

@@ -7,6 +7,7 @@
 
 #include "zt/base/assert.h"
 #include "zt/client/engine.h"
+#include "zt/policy/explain.h"
 
 namespace zt::client {
 namespace {
@@ -82,7 +83,7 @@ void Engine::on(ViewReceived& input, const Now& now) {
   (void)now;  // Nothing ends here: the connectors cut what they must.
 }
 
-// judge_locally says no before anything leaves this machine, or nothing.
+// judge_locally says what the view has against it, or nothing.
 std::optional<Outcome> Engine::judge_locally(const Authority& target, Protocol protocol) const {
   if (view_.revision == 0) {
     return Outcome{.kind = Outcome::Kind::not_signed_in,
@@ -92,7 +93,7 @@ std::optional<Outcome> Engine::judge_locally(const Authority& target, Protocol p
   const policy::Resource* resource = policy::best_match(resources_, wanted);
   if (resource == nullptr) {
     return Outcome{.kind = Outcome::Kind::no_resource,
-                   .text = fmt::format("{} is no resource of yours", to_text(target.host))};
+                   .text = policy::no_access(self_.subject, self_.subject_name, wanted)};
   }
   if (!resource->is_enabled) {
     return Outcome{.kind = Outcome::Kind::denied,
@@ -100,8 +101,7 @@ std::optional<Outcome> Engine::judge_locally(const Authority& target, Protocol p
   }
   if (!policy::offers(*resource, protocol, target.port)) {
     return Outcome{.kind = Outcome::Kind::denied,
-                   .text = fmt::format("denied: resource \"{}\" does not offer {} port {} to you",
-                                       resource->name, zt::to_text(protocol), target.port)};
+                   .text = policy::port_not_offered(*resource, wanted)};
   }
   return std::nullopt;
 }
@@ -331,8 +331,9 @@ void Engine::remember_denial(const Authority& target, Protocol protocol, const O
                              const Now& now) {
   std::erase_if(denials_, [&](const auto& entry) { return entry.second.until <= now.instant; });
   if (denials_.size() >= limits_.denials_max) return;  // The next request asks again.
-  denials_.insert_or_assign(DenialKey{target, protocol},
-                            Denial{now.instant + limits_.denial_lifetime, outcome});
+  const Duration lifetime =
+      judge_locally(target, protocol) ? limits_.refusal_interval : limits_.denial_lifetime;
+  denials_.insert_or_assign(DenialKey{target, protocol}, Denial{now.instant + lifetime, outcome});
 }
 
 void Engine::take_unavailable(AccessKey key, const std::string& reason, const Now& now) {

@@ -446,9 +446,10 @@ Outcome NodeApi::events(const Call& call) {
   // What can be read is kept, whatever else is in the report: the node will not send it again.
   std::optional<http::Problem> complaint;
   for (std::size_t i = 0; i < items.size(); ++i) {
-    const auto event = parse_flow_event(items[i], i, caller->row);
+    auto event = parse_flow_event(items[i], i, caller->row);
     if (!event && !complaint) complaint = event.error();
     if (!event) continue;
+    explain_refusal(*caller, *event, call.now);
     const auto inserted = context_.store.insert_flow_event(caller->tenant, *event);
     if (!inserted) return fail(inserted.error(), "log");
   }
@@ -457,6 +458,28 @@ Outcome NodeApi::events(const Call& call) {
   }
   if (complaint) return fail(*std::move(complaint));
   return Answer{.status = 204};
+}
+
+// explain_refusal completes what a client reports that its own view has refused: by the directory,
+// which knows resources that the client does not. Reports of one device are judged at a limited
+// rate; beyond it they are kept as they came.
+void NodeApi::explain_refusal(const Caller& caller, FlowEvent& event, const Now& now) {
+  const auto* device = std::get_if<Device>(&caller.row);
+  const bool is_refused_by_view = device != nullptr && event.kind == FlowEventKind::denied &&
+                                  event.grant.empty() && event.decision.empty();
+  if (!is_refused_by_view) return;
+  const auto target = Authority::parse(event.target);
+  const auto protocol = parse_protocol(event.protocol);
+  if (!target || !protocol || !explanations_.use(device->id.text, now.instant)) return;
+  const policy::PolicySet& policies = caller.state.directory.policies;
+  const policy::Request request{
+      .subject = device->subject,
+      .target = {.host = target->host, .port = target->port, .protocol = *protocol},
+      .resource = std::nullopt};
+  const auto decision = policy::evaluate(policies, request, now.unix_time);
+  if (decision.is_allowed()) return;  // Allowed since; the client has told what it saw.
+  event.resource = decision.resource.text;
+  event.reason = policy::explain(decision, policies, request);
 }
 
 void NodeApi::forget_silent(const Now& now) {
@@ -511,36 +534,62 @@ Outcome NodeApi::grant(const Call& call) {
   const GrantRequest request{*device, *asked};
   const auto decision =
       policy::evaluate(caller->state.directory.policies, *asked, call.now.unix_time);
-  if (decision.reason == policy::Reason::no_resource) {
-    return fail(
-        problem(404, policy::explain(decision, caller->state.directory.policies, request.policy)));
-  }
   if (!decision.is_allowed()) return deny(call, *caller, request, decision);
   return issue(call, *caller, request, decision);
 }
 
+namespace {
+
+FlowEvent event_of(const policy::Decision& decision, const DecisionId& id, const Device& device,
+                   const policy::Request& request, const Now& now) {
+  FlowEvent event;
+  event.kind = FlowEventKind::denied;
+  event.time = now.unix_time;
+  event.node = device.id.text;
+  event.decision = id.text;
+  event.subject = device.subject.text;
+  event.device = device.id.text;
+  event.resource = decision.resource.text;
+  event.target = Authority{request.target.host, request.target.port}.to_text();
+  event.protocol = to_text(request.target.protocol);
+  event.reporter = "controller";
+  return event;
+}
+
+}  // namespace
+
+// deny writes the whole truth into audit and log, and tells the device what its subject may know.
 Outcome NodeApi::deny(const Call& call, const Caller& caller, const GrantRequest& request,
                       const policy::Decision& decision) {
+  const policy::PolicySet& policies = caller.state.directory.policies;
+  const SubjectId& subject = request.policy.subject;
   const auto id = make_id<DecisionIdTag>(context_.random);
-  const std::string explanation =
-      policy::explain(decision, caller.state.directory.policies, request.policy);
   const policy::Target& target = request.policy.target;
+  std::string reason = policy::explain(decision, policies, request.policy);
   const Json detail = {{"decision", id.text},
-                       {"subject", request.device.subject.text},
+                       {"subject", subject.text},
                        {"resource", decision.resource.text},
                        {"rule", decision.rule.text},
                        {"host", to_text(target.host)},
                        {"port", target.port},
                        {"protocol", to_text(target.protocol)},
-                       {"reason", explanation}};
+                       {"reason", reason}};
+  FlowEvent event = event_of(decision, id, request.device, request.policy, call.now);
+  event.flow = make_id<FlowIdTag>(context_.random);
+  event.reason = std::move(reason);
   auto change = Change::begin(context_.access, {caller.tenant, request.device.id.text, call.now});
   auto done = change ? change->audit("grant.deny", decision.resource.text, wire::json_text(detail))
                      : std::unexpected(change.error());
-  if (done) done = change->commit();
+  const auto logged =
+      done ? context_.store.insert_flow_event(caller.tenant, event) : std::unexpected(done.error());
+  done = logged ? change->commit() : std::unexpected(logged.error());
   if (!done) return fail(done.error(), "decision");
   context_.outbox.log(GrantDecided{caller.tenant, id, false});
-  http::Problem denied = problem(403, explanation);
-  denied.rule = decision.rule.text;
+  http::Problem denied = problem(
+      403, policy::explain_to_subject(decision, policies, request.policy, call.now.unix_time));
+  if (policy::may_hear(decision, policies, subject, call.now.unix_time)) {
+    denied.rule = decision.rule.text;
+  }
   denied.decision = id.text;
   return fail(std::move(denied));
 }

@@ -13,6 +13,9 @@
 //   lifetime, the end of the rule, the end of the device's key. It is in the store before it is
 //   anywhere else, so that it can always be revoked.
 //
+//   A device is told of a denial what its subject may know (policy/explain.h); the audit has the
+//   whole of it. What a client's own view refused it reports as an event, which is completed here.
+//
 //   Connectors are listed those first that watch (or were heard of within silence_max), then the
 //   least loaded; among equals each device sees its own order, so that the load spreads.
 //
@@ -51,7 +54,9 @@ class NodeApi {
   explicit NodeApi(const ApiContext& context)
       : context_(context),
         grants_(context.config.limits.grants_per_minute_max,
-                context.config.limits.rate_buckets_max) {}
+                context.config.limits.rate_buckets_max),
+        explanations_(context.config.limits.grants_per_minute_max,
+                      context.config.limits.rate_buckets_max) {}
 
   [[nodiscard]] Outcome enrol(const Call& call);
   [[nodiscard]] Outcome sign_in(const Call& call);
@@ -127,6 +132,7 @@ class NodeApi {
   [[nodiscard]] Attempt<Device> put_device(const Call& call, const Owned<ServiceAccountKey>& key,
                                            const SignInRequest& request, const Digest& certificate);
 
+  void explain_refusal(const Caller& caller, FlowEvent& event, const Now& now);
   void hear(const Caller& caller, const std::string& software, const Now& now);
 
   [[nodiscard]] Attempt<policy::Request> parse_grant(const Call& call, const SubjectId& subject);
@@ -152,6 +158,7 @@ class NodeApi {
 
   ApiContext context_;
   RateLimiter grants_;                                     // By device.
+  RateLimiter explanations_;                               // By device.
   std::map<std::string, Liveness, std::less<>> liveness_;  // By node id.
 };
 

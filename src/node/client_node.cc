@@ -100,6 +100,7 @@ void ClientNode::take(Link::Event& event, const Now& now) {
     engine_.emplace(config_.engine,
                     client::Engine::Self{.tenant = admission_->tenant,
                                          .subject = admission_->subject,
+                                         .subject_name = admission_->subject_name,
                                          .device = admission_->device},
                     random_);
     effects_.emplace_back(SignedIn{.subject = admission_->subject,

@@ -14,10 +14,6 @@ UnixTime end_of(const AccessRule& rule) {
   return rule.valid_until.value_or(UnixTime::max());
 }
 
-bool is_over(const AccessRule& rule, UnixTime now) {
-  return rule.valid_until && now >= end_of(rule);
-}
-
 // Verdicts are the rules that matter for one flow to one resource: of each kind the one that is
 // named.
 struct Verdicts {

@@ -25,4 +25,8 @@ bool speaks_of(const AccessRule& rule, Protocol protocol, std::uint16_t port) {
   return has_protocol && has_port;
 }
 
+bool is_over(const AccessRule& rule, UnixTime now) {
+  return rule.valid_until && now >= *rule.valid_until;
+}
+
 }  // namespace zt::policy

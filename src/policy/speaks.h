@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// policy/speaks.h: what a rule is about, one dimension each. Dates and effect are not looked at.
+// policy/speaks.h: what a rule is about, one dimension each, and whether it is over. Effect and
+// is_enabled are not looked at.
 
 #include <cstdint>
 
@@ -16,5 +17,8 @@ namespace zt::policy {
 
 // speaks_of tells whether the rule is about this port of this protocol.
 [[nodiscard]] bool speaks_of(const AccessRule& rule, Protocol protocol, std::uint16_t port);
+
+// is_over tells whether the rule has ended.
+[[nodiscard]] bool is_over(const AccessRule& rule, UnixTime now);
 
 }  // namespace zt::policy

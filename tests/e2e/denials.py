@@ -22,8 +22,8 @@ END_WITHIN = 1.0  # Seconds from the administrator's command to the end of a liv
 REFUSALS = [
     ("web.internal:81", 5, 502, "connection_refused", 4, "refused the connection"),
     ("web.internal:99", 2, 403, "http_request_denied", 3, "does not offer tcp port 99"),
-    ("nothing.internal:80", 2, 403, "http_request_denied", 3, "no resource of yours"),
-    ("unruled.internal:80", 2, 403, "http_request_denied", 3, "no resource of yours"),
+    ("nothing.internal:80", 2, 403, "http_request_denied", 3, "ask an administrator"),
+    ("unruled.internal:80", 2, 403, "http_request_denied", 3, "ask an administrator"),
     ("mixed.internal:443", 2, 403, "http_request_denied", 3, '"nobody-443" denies'),
     ("missing.dev.internal:80", 4, 502, "dns_error", 4, "missing.dev.internal"),
     ("lost.internal:80", 3, 502, "destination_unavailable", 4, "lost.internal:80"),

@@ -92,7 +92,8 @@ TEST_CASE("what no rule allows is refused, and the refusal names why", "[sim]") 
     house.world.run_for(1s);
     const auto flow = house.client->open("db.internal:5432");
     REQUIRE(house.world.run_until([&] { return house.client->flow(flow).is_over; }, 5s));
-    CHECK(house.client->flow(flow).refusal);
+    REQUIRE(house.client->flow(flow).refusal);
+    CHECK(house.client->flow(flow).refusal->text.contains("\"freeze\" denies"));
   }
 }
 

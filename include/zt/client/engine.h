@@ -14,8 +14,10 @@
 //     FlowRequested ─► grant ─► connector ─► answer ─► open ─► gone
 //                     AskGrant  ConnectTo    OpenFlow  FlowReady
 //
-//   What matches no resource of the view is refused at once as `no_resource`: it is none of zt's
-//   business, and nothing about it leaves this machine.
+//   What the view says no to is refused. The controller is asked all the same, at a limited rate,
+//   for it knows the reason (the rule that denies, for instance), may allow by now what the view
+//   does not show yet, and writes the attempt down. Beyond the rate, or while the controller is
+//   away, the view's own sentence has to do.
 //
 //   Grants are renewed at two thirds of their life (with jitter) while a flow lives by them, and
 //   the new one is presented to the connectors of those flows. The life of a grant is measured from
@@ -187,7 +189,7 @@ struct PresentGrant {  // POST /.well-known/zt/grant.
 // Outcome is why a flow did not come to be, for the application and for its user.
 struct Outcome {
   enum class Kind : std::uint8_t {
-    no_resource,    // Not a resource of this user: connect as if zt were not there, or refuse.
+    no_resource,    // No resource of the view, which is all that was asked.
     not_signed_in,  // No session, or no view yet.
     denied,         // A rule, or the absence of one; or the connector's own check.
     refused,        // The service refused the connection.
@@ -288,6 +290,8 @@ class Engine {
     std::size_t flows_waiting_max = 4096;                // Of flows_max: those that are not open.
     std::size_t grants_max = 1024;                       // Held or asked for; idle ones make room.
     std::size_t denials_max = 1024;                      // Remembered; the oldest make room.
+    std::size_t refusals_max = 64;                       // Of the view, asked about or reported in
+                                                         // a refusal_interval.
     std::size_t connectors_max = 256;                    // Connections; idle ones make room.
     std::size_t connectors_tried_max = 6;                // For one flow.
     std::size_t details_size_max = 300;                  // Of a connector's text that is shown.
@@ -296,6 +300,8 @@ class Engine {
     Duration answer_timeout = std::chrono::seconds(20);  // For a connector that resolves and dials.
     Duration flow_timeout = std::chrono::seconds(45);    // In all.
     Duration denial_lifetime = std::chrono::seconds(2);
+    Duration refusal_interval = std::chrono::minutes(1);  // A denial that the view agrees with
+                                                          // lives as long.
     Duration connector_idle = std::chrono::seconds(60);
     Duration connector_hold_down = std::chrono::seconds(10);  // A failed one is tried last.
     Duration renewal_retry = std::chrono::seconds(2);
@@ -305,6 +311,7 @@ class Engine {
   struct Self {
     TenantId tenant;
     SubjectId subject;
+    std::string subject_name;  // May be empty.
     DeviceId device;
   };
 
@@ -433,6 +440,9 @@ class Engine {
   void detach(FlowKey key, Flow& flow, const Now& now);
   void leave_peer(FlowKey key, Flow& flow, const Now& now);
   void report(const Flow& flow, FlowEvent event, std::string_view reason, const Now& now);
+  [[nodiscard]] bool is_worth_asking(const FlowRequested& input, const Outcome& refusal,
+                                     const Now& now);
+  void report_refusal(const FlowRequested& input, const Outcome& outcome, const Now& now);
   void expire(const Now& now);
   void expire_flow(FlowKey key, const Now& now);
   void set_timer(Timer timer, std::optional<Instant>& held, std::optional<Instant> at);
@@ -498,6 +508,8 @@ class Engine {
   std::multimap<std::pair<Host, Protocol>, AccessKey> accesses_by_target_;
   std::map<RequestKey, AccessKey> requests_;
   std::map<DenialKey, Denial> denials_;
+  std::size_t refusals_count_ = 0;  // Of the view, asked about or reported until refusals_end_.
+  Instant refusals_end_;
   std::map<PeerKey, Peer> peers_;
   std::map<RelayId, std::string> relays_;             // Names of those that we are bound at.
   std::map<ConnectorId, Instant> held_down_;          // Until when a connector is tried last.

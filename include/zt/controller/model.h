@@ -286,7 +286,7 @@ struct FlowEvent {
   std::int64_t duration_ms = 0;
   std::string reason;
   std::string path;
-  std::string reporter;  // "connector" or "client".
+  std::string reporter;  // "connector", "client"; "controller" of its denials.
 
   friend bool operator==(const FlowEvent&, const FlowEvent&) = default;
 };

@@ -14,8 +14,9 @@
 //   the last of the allowing rules ends. Rules only end, so no denial turns into an allow with time
 //   except where a denying rule ends; ask again then.
 // Cost: proportional to resources and rules.
-// Threats: a disabled or unknown subject learns nothing about resources. Each denial tells a known
-//   subject the resource's name; whoever must hide names does not pass explanations on.
+// Threats: a disabled or unknown subject learns nothing about resources. A decision names a
+// resource
+//   that its subject may not know of: explain_to_subject in explain.h is what the subject is told.
 
 #include <cstdint>
 #include <optional>

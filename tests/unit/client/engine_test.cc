@@ -126,30 +126,99 @@ TEST_CASE("an IPv4-mapped address is asked for as IPv4") {
 
 // --- The local no.
 
-TEST_CASE("what is no resource is refused at once, and nothing about it leaves the machine") {
+TEST_CASE("of what the view refuses the controller has the last word") {
   Fixture f;
-  for (const auto* target : {"www.example.com:443", "10.0.0.1:5432", "xdb.internal:5432"}) {
+  for (const auto* target : {"www.example.com:443", "xdb.internal:5432", "db.internal:22"}) {
     INFO(target);
     const FlowKey flow = f.request(target);
+    const auto ask = f.take<AskGrant>();
+    REQUIRE(ask);
+    CHECK(ask->target == *Authority::parse(target));
+    CHECK(f.take_all().empty());
+    f.handle(GrantAnswered{ask->request, GrantDenied{.status = 403,
+                                                     .detail = "denied: so it is",
+                                                     .rule = {},
+                                                     .decision = id_of<DecisionIdTag>(5)}});
     const auto refused = f.take<FlowRefused>();
     REQUIRE(refused);
     CHECK(refused->flow == flow);
-    CHECK(refused->outcome.kind == Kind::no_resource);
-    CHECK(f.take_all().empty());
+    CHECK(refused->outcome.text == "denied: so it is");
+    CHECK(f.take_all().empty());  // The controller has written it down itself.
   }
 }
 
-TEST_CASE("the view says no by itself, with the reason") {
+TEST_CASE("what is allowed by now is carried, although the view does not show it yet") {
   Fixture f;
-  f.request("db.internal:22");
-  const auto refused = f.take<FlowRefused>();
-  CHECK(refused->outcome.kind == Kind::denied);
-  CHECK(refused->outcome.text == "denied: resource \"Database\" does not offer tcp port 22 to you");
+  f.request("new.internal:80");
+  f.answer(f.grant_of());
+  CHECK(f.take<ConnectTo>());
+}
+
+TEST_CASE("a denial that the view agrees with is remembered for a minute, or until a new view") {
+  Fixture f;
+  const auto is_asked = [&] {
+    f.request("x.internal:1");
+    const auto ask = f.take<AskGrant>();
+    if (ask) f.handle(GrantAnswered{ask->request, GrantDenied{.status = 403, .detail = "no"}});
+    CHECK(f.take<FlowRefused>()->outcome.text == "no");
+    return ask.has_value();
+  };
+  CHECK(is_asked());
+  f.advance(minutes(1) - Duration(1));
+  CHECK_FALSE(is_asked());
+  f.advance(Duration(1));
+  CHECK(is_asked());
+  f.handle(ViewReceived{f.snapshot({f.resource_of("db.internal", "Database")})});
+  CHECK(is_asked());
+}
+
+TEST_CASE("the view says no by itself, with the reason, beyond so many questions a minute") {
+  Fixture f({.refusals_max = 1});
+  f.request("x.internal:1");
+  REQUIRE(f.take<AskGrant>());
+  const auto refusal_of = [&](const char* target) {
+    f.request(target);
+    const auto refused = f.take<FlowRefused>();
+    REQUIRE(refused);
+    CHECK(f.take_all().empty());
+    return refused->outcome;
+  };
+  const Outcome absent = refusal_of("[2001:db8::1]:443");
+  CHECK(absent.kind == Kind::no_resource);
+  CHECK(absent.text ==
+        "denied: no rule gives service account \"ci\" access to [2001:db8::1]:443 (tcp); ask an "
+        "administrator");
+  const Outcome wrong_port = refusal_of("db.internal:22");
+  CHECK(wrong_port.kind == Kind::denied);
+  CHECK(wrong_port.text ==
+        "denied: resource \"Database\" does not offer tcp port 22; it offers tcp 5432,8000-8100 "
+        "and udp 53");
   auto entry = f.resource_of("db.internal", "Database");
   entry.is_enabled = false;
   f.handle(ViewReceived{f.snapshot({entry})});
-  f.request();
-  CHECK(f.take<FlowRefused>()->outcome.text == "denied: resource \"Database\" is disabled");
+  CHECK(refusal_of("db.internal:5432").text == "denied: resource \"Database\" is disabled");
+  f.advance(minutes(1));
+  (void)f.take_all();
+  f.request("x.internal:2");
+  CHECK(f.take<AskGrant>());
+}
+
+TEST_CASE("while the controller is away the view refuses at once, and it is told later") {
+  Fixture f({.refusals_max = 2});
+  f.handle(ControllerDown{"no route"});
+  for (const bool is_told : {true, true, false}) {
+    const FlowKey flow = f.request("x.internal:1");
+    const auto refused = f.take<FlowRefused>();
+    REQUIRE(refused);
+    CHECK(refused->flow == flow);
+    const auto told = f.take<Report>();
+    CHECK(told.has_value() == is_told);
+    if (!told) continue;
+    CHECK(told->report.event == FlowEvent::denied);
+    CHECK(told->report.target == "x.internal:1");
+    CHECK(told->report.subject == f.self.subject);
+    CHECK(told->report.reason == refused->outcome.text);
+  }
   CHECK(f.take_all().empty());
 }
 

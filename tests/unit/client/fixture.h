@@ -154,6 +154,7 @@ struct Fixture {
 
   Engine::Self self{.tenant = id_of<TenantIdTag>(1),
                     .subject = {id_of<ServiceAccountIdTag>(1).text},
+                    .subject_name = "ci",
                     .device = id_of<DeviceIdTag>(1)};
   ResourceId resource = id_of<ResourceIdTag>(1);
   SeededRandom random{1};

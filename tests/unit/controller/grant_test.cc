@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Grants: who gets one, what it says, and what ends it.
 
+#include <fmt/format.h>
+
 #include "world.h"
 
 namespace zt::controller::test {
@@ -56,6 +58,87 @@ TEST_CASE("a denial names the rule, the decision and the reason, and is audited"
   CHECK(entry.at("actor") == scene.door.signed_in.device);
 }
 
+TEST_CASE("a device cannot tell a resource that it may not know from none; the audit can",
+          "[threat]") {
+  Scene scene;
+  World& world = scene.world;
+  const std::string hidden = world.create("resources", {{"name", "ledger"},
+                                                        {"network", scene.door.network},
+                                                        {"address", "ledger.internal"},
+                                                        {"tcp", {"443"}}});
+  world.create("access-rules", {{"name", "nobody"},
+                                {"effect", "deny"},
+                                {"subjects", {"everyone"}},
+                                {"resources", {hidden}}});
+  const auto told = [&](const char* host, int port) {
+    const Reply reply = world.ask(scene.door.kClient, host, port);
+    CHECK(reply.status == 403);
+    json body = reply.body;
+    CHECK(body.contains("decision"));
+    body.erase("decision");
+    std::string text = body.dump();
+    const std::size_t at = text.find(fmt::format("{}:{}", host, port));
+    REQUIRE(at != std::string::npos);
+    return text.replace(at, fmt::format("{}:{}", host, port).size(), "TARGET");
+  };
+  const std::string none = told("absent.internal", 443);
+  CHECK(none.contains("access to TARGET (tcp); ask an administrator"));
+  CHECK(told("ledger.internal", 443) == none);
+  CHECK(told("ledger.internal", 22) == none);
+  const json denials = world.admin("GET", "audit?action=grant.deny").body.at("items");
+  REQUIRE(denials.size() == 3);
+  CHECK(denials.at(0).at("detail").at("reason").get<std::string>().contains("does not offer"));
+  CHECK(denials.at(1).at("detail").at("reason").get<std::string>().contains("\"nobody\" denies"));
+  CHECK(denials.at(1).at("target") == hidden);
+  CHECK(denials.at(2).at("detail").at("host") == "absent.internal");
+  const json events = world.admin("GET", "events?event=denied").body.at("items");
+  REQUIRE(events.size() == 3);
+  for (std::size_t i = 0; i < events.size(); ++i) {
+    CHECK(events.at(i).at("reason") == denials.at(i).at("detail").at("reason"));
+    CHECK(events.at(i).at("decision") == denials.at(i).at("detail").at("decision"));
+    CHECK(events.at(i).at("subject") == scene.door.account);
+    CHECK(events.at(i).at("reporter") == "controller");
+  }
+  CHECK(events.at(2).at("target") == "absent.internal:443");
+}
+
+TEST_CASE("what a client's own view refused is completed with what the controller knows") {
+  Scene scene;
+  World& world = scene.world;
+  const std::string hidden = world.create("resources", {{"name", "ledger"},
+                                                        {"network", scene.door.network},
+                                                        {"address", "ledger.internal"},
+                                                        {"tcp", {"443"}}});
+  const auto reported = [&](const char* flow, json event) {
+    event["id"] = flow;
+    event["event"] = "denied";
+    event["time"] = to_rfc3339(world.now.unix_time);
+    event["reason"] = "as the client says";
+    REQUIRE(world.node("POST", "/api/v1/node/events", {{"events", {event}}}, scene.door.kClient)
+                .status == 204);
+    return world.admin("GET", std::string("events?flow=") + flow).body.at("items").at(0);
+  };
+  const json completed = reported("flo_00000000000000000000000001",
+                                  {{"target", "ledger.internal:443"}, {"protocol", "tcp"}});
+  CHECK(completed.at("resource") == hidden);
+  CHECK(completed.at("subject") == scene.door.account);
+  CHECK(completed.at("reason").get<std::string>().starts_with("denied: no rule allows"));
+  const json absent = reported("flo_00000000000000000000000002",
+                               {{"target", "absent.internal:443"}, {"protocol", "tcp"}});
+  CHECK(absent.at("reason") == "denied: no resource has the address absent.internal");
+  int number = 10;
+  for (const json& odd : {json{{"target", "no target"}, {"protocol", "tcp"}},
+                          json{{"target", "ledger.internal:443"}, {"protocol", "icmp"}},
+                          json{{"target", "db.internal:5432"}, {"protocol", "tcp"}},
+                          json{{"target", "ledger.internal:443"},
+                               {"protocol", "tcp"},
+                               {"grant", "gra_00000000000000000000000001"}}}) {
+    INFO(odd.dump());
+    const std::string flow = fmt::format("flo_000000000000000000000000{}", number++);
+    CHECK(reported(flow.c_str(), odd).at("reason") == "as the client says");
+  }
+}
+
 TEST_CASE("what is asked for decides the answer") {
   Scene scene;
   struct Case {
@@ -67,7 +150,7 @@ TEST_CASE("what is asked for decides the answer") {
   const Case row =
       GENERATE(Case{"db.internal", 5432, "tcp", 201}, Case{"DB.internal.", 5432, "tcp", 201},
                Case{"db.internal", 5432, "udp", 403}, Case{"db.internal", 5433, "tcp", 403},
-               Case{"other.internal", 5432, "tcp", 404}, Case{"10.0.0.1", 5432, "tcp", 404},
+               Case{"other.internal", 5432, "tcp", 403}, Case{"10.0.0.1", 5432, "tcp", 403},
                Case{"not a host", 5432, "tcp", 422}, Case{"db.internal", 0, "tcp", 422},
                Case{"db.internal", 65536, "tcp", 422}, Case{"db.internal", 5432, "icmp", 422});
   const Reply reply = scene.world.ask(scene.door.kClient, row.host, row.port, row.protocol);
