@@ -190,7 +190,6 @@ Connection::Connection(Context& context, ConnectionKey key, const Endpoint::Conn
                        Instant now)
     : context_(context), key_(key), is_accepted_(false), remote_(options.remote) {
   link_.pin = options.pin;
-  first_id_ = context_.make_connection_id();
   ConnectionId destination;
   destination.size = kFirstDestinationIdSize;
   context_.random.fill(
@@ -198,6 +197,8 @@ Connection::Connection(Context& context, ConnectionKey key, const Endpoint::Conn
   if (options.peer_route) {
     std::memcpy(destination.bytes.data(), options.peer_route->bytes.data(), RouteId::kSize);
   }
+  peer_route_ = destination.route();
+  first_id_ = context_.make_connection_id(peer_route_);
   const ngtcp2_cid destination_native = destination.native();
   const ngtcp2_cid source_native = first_id_.native();
   const ngtcp2_callbacks callbacks = ConnectionCallbacks::make(false);
@@ -218,8 +219,12 @@ Connection::Connection(Context& context, ConnectionKey key, const Endpoint::Conn
 
 Connection::Connection(Context& context, ConnectionKey key, const AcceptRequest& request,
                        Instant now)
-    : context_(context), key_(key), is_accepted_(true), remote_(request.remote) {
-  first_id_ = context_.make_connection_id();
+    : context_(context),
+      key_(key),
+      is_accepted_(true),
+      remote_(request.remote),
+      peer_route_(request.client_id.route()) {
+  first_id_ = context_.make_connection_id(peer_route_);
   const ngtcp2_cid destination_native = request.client_id.native();
   const ngtcp2_cid source_native = first_id_.native();
   const ngtcp2_callbacks callbacks = ConnectionCallbacks::make(true);
@@ -382,7 +387,7 @@ int Connection::receive_stream(std::int64_t stream_id, BytesView bytes, bool is_
 }
 
 int Connection::new_connection_id(ngtcp2_cid& cid, ngtcp2_stateless_reset_token& token) {
-  const ConnectionId id = context_.make_connection_id();
+  const ConnectionId id = context_.make_connection_id(peer_route_);
   cid = id.native();
   if (ngtcp2_crypto_generate_stateless_reset_token(std::data(token.data), context_.reset_key.data(),
                                                    context_.reset_key.size(), &cid) != 0) {

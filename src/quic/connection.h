@@ -195,6 +195,7 @@ class Connection {
   PathTable paths_;
   SocketAddress remote_announced_;
   SocketAddress remote_;   // Of the current path, should its number be forgotten.
+  RouteId peer_route_;     // As the peer's connection IDs began in the handshake.
   ConnectionId first_id_;  // Our source connection ID in the handshake.
   TlsLink link_;
   bssl::UniquePtr<SSL> tls_;

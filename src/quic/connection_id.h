@@ -4,9 +4,11 @@
 //
 // Theory of operation
 //   The IDs that we issue are kConnectionIdSize bytes: the endpoint's RouteId, by which a relay
-//   routes, and random bytes. The first ID of an accepted connection is chosen by the client, 8 to
-//   20 bytes of its liking, and goes into the same table: therefore the hash is keyed
-//   (SipHash-2-4), or a stranger could make every lookup slow.
+//   routes; the RouteId of the peer that it is issued to, for the day when nothing else of the
+//   connection is left: a Stateless Reset goes back by it; and random bytes. The first ID of an
+//   accepted connection is chosen by the client, 8 to 20 bytes of its liking, and goes into the
+//   same table: therefore the hash is keyed (SipHash-2-4), or a stranger could make every lookup
+//   slow.
 
 #include <ngtcp2/ngtcp2.h>
 #include <openssl/siphash.h>
@@ -15,15 +17,16 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 
 #include "zt/base/ids.h"
 
 namespace zt::quic {
 
-inline constexpr std::size_t kConnectionIdSize = 16;
+inline constexpr std::size_t kConnectionIdSize = 20;
 inline constexpr std::size_t kFirstDestinationIdSize = 18;  // Of a client's first Initial.
-static_assert(kConnectionIdSize > RouteId::kSize);
+static_assert(kConnectionIdSize > 2 * RouteId::kSize && kConnectionIdSize <= NGTCP2_MAX_CIDLEN);
 
 struct ConnectionId {
   std::array<std::uint8_t, NGTCP2_MAX_CIDLEN> bytes{};
@@ -45,6 +48,13 @@ struct ConnectionId {
     return cid;
   }
   [[nodiscard]] std::span<const std::uint8_t> view() const { return {bytes.data(), size}; }
+
+  // route returns the first bytes: the route of who issued the ID. A short one is filled with zero.
+  [[nodiscard]] RouteId route() const {
+    RouteId route;
+    std::memcpy(route.bytes.data(), bytes.data(), RouteId::kSize);
+    return route;
+  }
 
   friend bool operator==(const ConnectionId&, const ConnectionId&) = default;
 };

@@ -64,7 +64,8 @@ class BufferPool {
 struct Context {
   Context(const Endpoint::Limits& the_limits, Random& the_random);
 
-  [[nodiscard]] ConnectionId make_connection_id();
+  // make_connection_id returns a new ID, to be issued to the peer of that route.
+  [[nodiscard]] ConnectionId make_connection_id(const RouteId& peer);
 
   Endpoint::Limits limits;
   Random& random;

@@ -115,12 +115,15 @@ Context::Context(const Endpoint::Limits& the_limits, Random& the_random)
   }
 }
 
-ConnectionId Context::make_connection_id() {
+ConnectionId Context::make_connection_id(const RouteId& peer) {
   ConnectionId id;
   id.size = kConnectionIdSize;
   std::memcpy(id.bytes.data(), route.bytes.data(), RouteId::kSize);
-  random.fill(std::as_writable_bytes(
-      std::span(id.bytes).subspan(RouteId::kSize, kConnectionIdSize - RouteId::kSize)));
+  std::memcpy(id.bytes.data() + RouteId::kSize, peer.bytes.data(), RouteId::kSize);
+  do {  // Few random bytes are left, and a peer that lies about its route can have many IDs.
+    random.fill(std::as_writable_bytes(
+        std::span(id.bytes).subspan(2 * RouteId::kSize, kConnectionIdSize - 2 * RouteId::kSize)));
+  } while (recipients.contains(id));
   return id;
 }
 
@@ -386,7 +389,8 @@ void Endpoint::Impl::send_version_negotiation(const SocketAddress& remote,
 void Endpoint::Impl::send_retry(const SocketAddress& remote, const ngtcp2_pkt_hd& header,
                                 Instant now) {
   if (!may_reply(now)) return;
-  const ngtcp2_cid source = context_.make_connection_id().native();
+  const ngtcp2_cid source =
+      context_.make_connection_id(ConnectionId::from(header.scid).route()).native();
   const NativeAddress address = to_native(remote);
   std::array<std::uint8_t, NGTCP2_CRYPTO_MAX_RETRY_TOKENLEN2> token{};
   const ngtcp2_ssize token_size = ngtcp2_crypto_generate_retry_token2(
@@ -425,8 +429,14 @@ void Endpoint::Impl::send_stateless_reset(const SocketAddress& remote,
                                                    context_.reset_key.size(), &cid) != 0) {
     return;
   }
+  // Where a short packet has its destination stands the route of the peer, so that a relay brings
+  // the reset back to it. To anybody else these bytes are as random as the rest.
   std::array<std::uint8_t, kResetSizeMax> noise{};
   context_.random.fill(std::as_writable_bytes(std::span(noise)));
+  if (ids.dcidlen == kConnectionIdSize) {
+    const std::size_t room = size - NGTCP2_STATELESS_RESET_TOKENLEN - 1;
+    std::copy_n(ids.dcid + RouteId::kSize, std::min(RouteId::kSize, room), noise.begin() + 1);
+  }
   std::array<std::uint8_t, kResetSizeMax> packet{};
   const ngtcp2_ssize written = ngtcp2_pkt_write_stateless_reset2(
       packet.data(), packet.size(), &token, noise.data(), size - NGTCP2_STATELESS_RESET_TOKENLEN);

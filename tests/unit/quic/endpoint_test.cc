@@ -301,6 +301,26 @@ TEST_CASE("a peer that lost its state says so") {
   CHECK(pair.client.last<ConnectionClosed>()->reason == CloseReason::stateless_reset);
 }
 
+TEST_CASE("a stateless reset stands under the route of the peer, by which a relay brings it back") {
+  auto server = server_config();
+  server.reset_key = Digest{};
+  Pair pair(client_config(), server);
+  pair.connect();
+  pair.network.run(seconds(1));
+  pair.server.replace(server);
+  const RouteId& wanted = client_config().route;
+  std::size_t reset_count = 0;
+  pair.network.on_send = [&](const Peer& from, const SocketAddress&, const Bytes& bytes) {
+    if (&from != &pair.server) return true;
+    ++reset_count;
+    CHECK(std::equal(wanted.bytes.begin(), wanted.bytes.end(), bytes.begin() + 1));
+    return true;
+  };
+  REQUIRE(pair.client->open_request(pair.key, Pair::connect_request(), false));
+  pair.network.run(seconds(1));
+  CHECK(reset_count > 0);
+}
+
 TEST_CASE("a stateless reset under another key is not believed") {
   Pair pair;
   pair.connect();

@@ -15,7 +15,6 @@ ConnectionId epoch(std::uint8_t mark) {
   ConnectionId id;
   id.size = kConnectionIdSize;
   id.bytes.fill(mark);
-  id.bytes[16] = id.bytes[17] = id.bytes[18] = id.bytes[19] = 0;
   return id;
 }
 
