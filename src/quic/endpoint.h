@@ -240,6 +240,9 @@ class Endpoint {
     std::size_t streams_per_connection_max = 1024;
     std::size_t stream_receive_size_max = 6 << 20;  // Stream window; at most 8 MiB, see paths.h.
     std::size_t connection_receive_size_max = 24 << 20;
+    // Beside that, each stream that is read brings room for its own window, up to so much in all:
+    // a reader that stops takes nothing from the others.
+    std::size_t connection_reserve_size_max = 144 << 20;
     std::size_t stream_send_size_max = 4 << 20;     // Buffered and unacknowledged, per stream.
     std::size_t field_section_size_max = 32 << 10;  // Of one received request or response.
     std::size_t datagrams_queued_max = 512;         // Per connection and direction.

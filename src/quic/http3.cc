@@ -459,6 +459,7 @@ void Http3::consume(std::int64_t stream_id, std::size_t size) {
   if (stream == nullptr || stream->is_receiving_over) return;
   stream->is_readable_told = false;
   stream->receive.consume(size);
+  reserve(*stream);
   give_credit(stream_id, size);
   settle(*stream);
 }
@@ -694,7 +695,32 @@ void Http3::give_credit(std::int64_t stream_id, std::size_t size) {
   if (size == 0) return;
   // A stream that is gone needs no credit; there is no other error for one of these streams.
   (void)ngtcp2_conn_extend_max_stream_offset(&transport_, stream_id, size);
-  ngtcp2_conn_extend_max_offset(&transport_, size);
+  give_connection_credit(size);
+}
+
+void Http3::give_connection_credit(std::size_t size) {
+  const std::size_t kept = std::min(size, reserve_owed_size_);
+  reserve_owed_size_ -= kept;
+  if (size > kept) ngtcp2_conn_extend_max_offset(&transport_, size - kept);
+}
+
+// reserve adds the stream's window to the connection's, once.
+void Http3::reserve(Stream& stream) {
+  const std::size_t size = context_.limits.stream_receive_size_max;
+  if (stream.reserved_size > 0 ||
+      size > context_.limits.connection_reserve_size_max - reserved_size_) {
+    return;
+  }
+  stream.reserved_size = size;
+  reserved_size_ += size;
+  give_connection_credit(size);
+}
+
+// release takes it back, once nothing of the stream waits any more.
+void Http3::release(Stream& stream) {
+  const std::size_t size = std::exchange(stream.reserved_size, 0);
+  reserved_size_ -= size;
+  reserve_owed_size_ += size;
 }
 
 // drop_received ends the user's interest in the peer's side. The bytes that were waiting have cost
@@ -705,7 +731,8 @@ void Http3::give_credit(std::int64_t stream_id, std::size_t size) {
 void Http3::drop_received(Stream& stream) {
   stream.is_receiving_over = true;
   const std::size_t size = stream.receive.drop();
-  if (size > 0) ngtcp2_conn_extend_max_offset(&transport_, size);
+  release(stream);
+  if (size > 0) give_connection_credit(size);
 }
 
 // stop_sending forgets what was to be sent. ngtcp2 never reads the bytes of a reset stream again.
@@ -726,6 +753,7 @@ void Http3::settle(Stream& stream) {
     return;
   }
   if (!stream.is_receiving_over && stream.receive.size() > 0) return;
+  release(stream);
   stream.is_closed_told = true;
   tell(StreamClosed{key_of(stream)});
 }

@@ -9,8 +9,15 @@
 //
 //   Bodies go out when nghttp3 asks for them (`read_body`), as views of the send buffer. Bodies
 //   that come in are copied into the receive buffer; the flow-control credit for them is given back
-//   when the user consumes them. All streams share the connection in turns: nghttp3's priorities
-//   are set to "incremental" on both sides (RFC 9218 section 4.2).
+//   when the user consumes them.
+//
+//   A stream whose reader stops holds a whole window of bytes. They would hold back every stream of
+//   the connection if they counted against its window. Therefore a stream brings room for its own
+//   window when it is read for the first time, and takes it away when it ends. Credit cannot be
+//   taken back from the peer: the next that is given is kept until that is settled.
+//
+//   All streams share the connection in turns: nghttp3's priorities are set to "incremental" on
+//   both sides (RFC 9218 section 4.2).
 //
 //   A stream lives until the transport has closed it, the user has read what arrived, and the user
 //   has been told (StreamClosed). Only then may the peer open another, so that a peer cannot make
@@ -157,6 +164,7 @@ class Http3 {
     bool is_closed_told = false;
     std::uint64_t sent_size = 0;          // Bytes of the QUIC stream, framing included.
     std::uint64_t acknowledged_size = 0;  // Likewise.
+    std::size_t reserved_size = 0;        // What it added to the connection's window.
   };
 
   struct Peer {
@@ -189,6 +197,9 @@ class Http3 {
   void refuse_oversize(Stream& stream);
   void tell_readable(Stream& stream);
   void give_credit(std::int64_t stream_id, std::size_t size);
+  void give_connection_credit(std::size_t size);
+  void reserve(Stream& stream);
+  void release(Stream& stream);
   void drop_received(Stream& stream);
   void stop_sending(Stream& stream);
   void settle(Stream& stream);
@@ -203,6 +214,8 @@ class Http3 {
   std::unordered_map<std::int64_t, std::unique_ptr<Stream>> streams_;
   Fifo<QueuedDatagram> datagrams_to_send_;
   std::size_t datagrams_received_count_ = 0;
+  std::size_t reserved_size_ = 0;      // Of all streams.
+  std::size_t reserve_owed_size_ = 0;  // Released, but still with the peer.
 };
 
 }  // namespace zt::quic

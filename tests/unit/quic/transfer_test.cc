@@ -265,6 +265,51 @@ TEST_CASE("abandoned bytes give their flow-control credit back") {
   }
 }
 
+TEST_CASE("readers that stop hold up nobody else, as long as there is room in reserve") {
+  Pair pair;
+  pair.connect();
+  const Endpoint::Limits limits;
+  const std::size_t stalled_count =
+      limits.connection_reserve_size_max / limits.stream_receive_size_max - 1;
+  // Again and again: what ends gives its room back.
+  for (int round = 0; round < 2; ++round) {
+    CAPTURE(round);
+    std::vector<std::unique_ptr<BodyWriter>> stalled;
+    std::vector<StreamKey> readers;
+    for (std::size_t i = 0; i < stalled_count; ++i) {
+      const auto streams = pair.open_both();
+      stalled.push_back(std::make_unique<BodyWriter>(pair.client, streams.first, 16 << 20, i));
+      readers.push_back(streams.second);
+    }
+    pair.client.on_event = [&](const Event&) {
+      for (const auto& writer : stalled) writer->push();
+    };
+    for (const auto& writer : stalled) writer->push();
+    pair.network.run(milliseconds(20));
+    for (const StreamKey& reader : readers) {  // A first byte, and then no more.
+      pair.network.run(seconds(1), [&] { return !pair.server->readable(reader).bytes.empty(); });
+      pair.server->consume(reader, 1);
+    }
+    pair.network.run(seconds(10));
+    for (const auto& writer : stalled) {
+      CHECK(writer->written() >= limits.stream_receive_size_max);
+    }
+    const auto streams = pair.open_both();
+    BodyWriter writer(pair.client, streams.first, 12 << 20, 99);
+    BodyReader reader(pair.server, streams.second, 99);
+    pair.client.on_event = [&](const Event&) { writer.push(); };
+    pair.server.on_event = [&](const Event&) { reader.pull(); };
+    writer.push();
+    CHECK(pair.network.run(seconds(10), [&] { return reader.is_end(); }));
+    pair.client.on_event = pair.server.on_event = nullptr;
+    for (std::size_t i = 0; i < stalled_count; ++i) {
+      pair.client->reset(stalled[i]->stream(), 1);
+      pair.server->finish(readers[i]);
+    }
+    pair.network.run(seconds(1));
+  }
+}
+
 TEST_CASE("streams share the connection fairly, in both directions") {
   Quality quality;
   quality.rate_bytes_per_s = 10'000'000;
