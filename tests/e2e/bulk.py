@@ -3,8 +3,10 @@
 """1 GiB each way at once arrives unharmed, half-close is faithful, and a reader that stops costs
 nobody memory."""
 import concurrent.futures
+import contextlib
 import hashlib
 import os
+import queue
 import select
 import socket
 import threading
@@ -16,8 +18,9 @@ SIZE = 1 << 30
 BLOCK_SIZE = 1 << 20
 GROWTH_MAX_KIB = 64 << 10
 STALLED_FOR = 1.0  # Seconds without room after which a sender counts as blocked.
-PORTS = range(7001, 7007)
-ECHO, BULK, LAPTOP_FIRST, SERVICE_FIRST, STALLS, FLOODS = PORTS
+PORTS = range(7001, 7008)
+ECHO, BULK, LAPTOP_FIRST, SERVICE_FIRST, STALLS, FLOODS, FLOODS_MANY = PORTS
+STALLED_COUNT = 8  # Their windows together are more than the connection has for all.
 
 
 def blocks(seed, size=SIZE):
@@ -162,6 +165,32 @@ def echo(connection):
         connection.sendall(got)
 
 
+def many_stalled(home):
+    """Readers that stop do not take the connection's window from those that read."""
+    blocked = queue.SimpleQueue()
+
+    def flood(connection):
+        blocked.put(send_until_blocked(connection, blocks(b"many")))
+        receive(connection)  # Until the laptop gives up.
+
+    home.serve((house.SERVICE, FLOODS_MANY), flood)
+    with contextlib.ExitStack() as flows:
+        for _ in range(STALLED_COUNT):
+            flows.enter_context(home.connect("laptop", ("127.0.0.1", FLOODS_MANY)))
+        for _ in range(STALLED_COUNT):
+            blocked.get(timeout=60)
+        payload = os.urandom(BLOCK_SIZE)
+        with home.connect("laptop", ("127.0.0.1", ECHO), timeout=5) as connection:
+            try:
+                sender = threading.Thread(target=connection.sendall, args=(payload,), daemon=True)
+                sender.start()
+                echoed = connection.makefile("rb").read(BLOCK_SIZE)
+            except TimeoutError:
+                echoed = b""
+        home.check(f"1 MiB comes back past {STALLED_COUNT} flows whose readers have stopped",
+                   echoed == payload)
+
+
 def story(home):
     home.add_name(house.SERVICE, "bulk.internal")
     home.open()
@@ -172,6 +201,7 @@ def story(home):
     home.wait_until_reached(f"bulk.internal:{ECHO}")
     half_close(home)
     backpressure(home)
+    many_stalled(home)
     bulk(home)
 
 

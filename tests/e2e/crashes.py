@@ -4,7 +4,6 @@
 it goes on, everything works afterwards, and the log has what happened meanwhile."""
 import collections
 import os
-import socket
 import threading
 import time
 
@@ -14,9 +13,9 @@ ECHO, COUNTED = 7001, 7002
 BLOCK_SIZE = 64 << 10
 LOAD_FLOWS = 4
 COUNTED_FLOWS = 20
-# Seconds from the restart of a role to flows that work. Nodes ask a relay every ten seconds whether
-# it still knows them; a connector's clients give up a connection after thirty silent ones.
-BACK_WITHIN = {"controller": 5, "relay": 20, "connector": 40, "client": 5}
+# Seconds from the restart of a role to flows that work. Nodes that have nothing to say to a relay
+# find out by their next keep-alive, every ten seconds, that it has lost them.
+BACK_WITHIN = {"controller": 5, "relay": 20, "connector": 10, "client": 5}
 
 
 def echo(connection):
@@ -59,7 +58,7 @@ def carries(home, port, block):
         with home.connect("laptop", ("127.0.0.1", port), timeout=2) as connection:
             sender = threading.Thread(target=send_quietly, args=(connection, block))
             sender.start()
-            got = connection.recv(len(block), socket.MSG_WAITALL)
+            got = house.receive(connection, len(block))
             sender.join()
             return got == block
     except OSError:
@@ -80,7 +79,7 @@ class LiveFlow:
     def lives(self):
         try:
             self.connection.sendall(b"still there?")
-            return self.connection.recv(12, socket.MSG_WAITALL) == b"still there?"
+            return house.receive(self.connection, 12) == b"still there?"
         except OSError:
             return False
 

@@ -5,7 +5,6 @@ HTTP proxy, as an exit code with a sentence; and access that is taken away ends 
 import base64
 import json
 import re
-import socket
 import struct
 import subprocess
 import threading
@@ -45,7 +44,7 @@ def socks_reply(home, target):
     host, port = target.split(":")
     with home.connect("laptop", ("127.0.0.1", SOCKS)) as connection:
         connection.sendall(b"\x05\x01\x00")
-        connection.recv(2, socket.MSG_WAITALL)
+        house.receive(connection, 2)
         connection.sendall(b"\x05\x01\x00\x03" + bytes([len(host)]) + host.encode() +
                            struct.pack("!H", int(port)))
         return connection.makefile("rb").read(10)[1]
@@ -97,7 +96,7 @@ def echo(connection):
 def live_flow(home):
     connection = home.connect("laptop", ("127.0.0.1", ECHO))
     connection.sendall(b"alive")
-    home.check("a flow is alive", connection.recv(5, socket.MSG_WAITALL) == b"alive")
+    home.check("a flow is alive", house.receive(connection, 5) == b"alive")
     return connection
 
 

@@ -328,6 +328,14 @@ class House:
             print("\n".join(log.read_text(errors="replace").splitlines()[-LOG_TAIL:]))
 
 
+def receive(connection, size):
+    """Receives `size` bytes, or fewer if the stream ends before."""
+    received = bytearray()
+    while len(received) < size and (piece := connection.recv(size - len(received))):
+        received += piece
+    return bytes(received)
+
+
 def resident_kib(pid):
     """Returns the memory that a process holds (VmRSS)."""
     for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():

@@ -85,10 +85,10 @@ class Association:
     def __init__(self, home):
         self.control = home.connect("laptop", ("127.0.0.1", SOCKS))
         self.control.sendall(b"\x05\x01\x00")
-        method = self.control.recv(2, socket.MSG_WAITALL)
+        method = house.receive(self.control, 2)
         self.control.sendall(b"\x05\x03\x00\x01" + bytes(6))
-        version, reply, _, kind, *ip = self.control.recv(8, socket.MSG_WAITALL)
-        port, = struct.unpack("!H", self.control.recv(2, socket.MSG_WAITALL))
+        version, reply, _, kind, *ip = house.receive(self.control, 8)
+        port, = struct.unpack("!H", house.receive(self.control, 2))
         self.is_open = (method, version, reply, kind) == (b"\x05\x00", 5, 0, 1)
         self.address = (".".join(map(str, ip)), port)
         self.socket = home.udp("laptop", timeout=5)

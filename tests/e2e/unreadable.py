@@ -94,7 +94,7 @@ def story(home):
     asked, answered, named = Sought(up), Sought(down), Sought(name.encode())
 
     def answer(connection):
-        while connection.recv(CANARY_SIZE, socket.MSG_WAITALL) == up:
+        while house.receive(connection, CANARY_SIZE) == up:
             connection.sendall(down)
 
     home.serve((house.SERVICE, PORT), answer)
@@ -109,7 +109,7 @@ def story(home):
         replies = 0
         for _ in range(ROUNDS):
             connection.sendall(up)
-            replies += connection.recv(CANARY_SIZE, socket.MSG_WAITALL) == down
+            replies += house.receive(connection, CANARY_SIZE) == down
             asker.sendto(up, ("127.0.0.1", PORT))
             replies += asker.recv(CANARY_SIZE) == down
         home.check("the canary went up and another came down, by TCP and UDP",
