@@ -17,7 +17,12 @@ ClientNode::ClientNode(const Config& config, Credential credential, Random& rand
     : config_(config),
       random_(random),
       link_(config.link, std::move(credential), random),
-      journal_(config.journal, link_.controller()),
+      journal_(
+          config.journal,
+          [this](std::string body, const Now& now) {
+            return link_.controller().call("POST", kEventsPath, std::move(body), now);
+          },
+          random),
       flows_(link_.endpoint()) {}
 
 void ClientNode::start(const Now& now) {
@@ -39,6 +44,9 @@ void ClientNode::handle_timeout(const Now& now) {
 
 std::optional<ClientNode::Effect> ClientNode::poll_effect(const Now& now) {
   if (effects_.empty()) take_link_events(now);
+  // A flow is on record before it moves a byte.
+  if (auto keep = journal_.poll_keep(now)) return *std::move(keep);
+  if (auto notice = journal_.poll_notice()) return *std::move(notice);
   if (effects_.empty()) return std::nullopt;
   Effect effect = std::move(effects_.front());
   effects_.pop_front();
@@ -96,6 +104,9 @@ void ClientNode::take(Link::Event& event, const Now& now) {
     take_endpoint_event(*of_endpoint, now);
   } else if (auto* admitted = std::get_if<Admitted>(&event)) {
     admission_ = std::move(admitted->admission);
+    journal_.enter({.reporter = FlowReporter::client,
+                    .subject = admission_->subject,
+                    .device = admission_->device});
     take_keys(admission_->jwks);
     engine_.emplace(config_.engine,
                     client::Engine::Self{.tenant = admission_->tenant,
@@ -118,6 +129,7 @@ void ClientNode::take(Link::Event& event, const Now& now) {
     journal_.session_up(now);
     engine_->handle(client::ControllerUp{}, now);
   } else if (const auto* down = std::get_if<SessionDown>(&event)) {
+    journal_.session_down();
     engine_->handle(client::ControllerDown{down->reason}, now);
   } else if (const auto* bound = std::get_if<RelayBound>(&event)) {
     const RelayPlace* place = link_.place_of(bound->relay);

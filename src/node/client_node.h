@@ -70,12 +70,17 @@ class ClientNode {
     std::string reason;
   };
   using Effect = std::variant<Lookup, SignedIn, ViewChanged, FlowReady, FlowRefused, FlowReadable,
-                              FlowWritable, FlowAborted, FlowCut, Refused, Notice>;
+                              FlowWritable, FlowAborted, FlowCut, KeepFlows, Refused, Notice>;
 
   // `random` outlives the node.
   ClientNode(const Config& config, Credential credential, Random& random);
   ClientNode(const ClientNode&) = delete;
   ClientNode& operator=(const ClientNode&) = delete;
+
+  // restore_flows makes the node ask by KeepFlows to have its flow reports kept, and takes what an
+  // earlier run kept. Call it before start, or never. flows_unkept says that keeping has failed.
+  void restore_flows(std::string_view kept, const Now& now) { journal_.restore(kept, now); }
+  void flows_unkept(const Now& now) { journal_.keep_failed(now); }
 
   // --- The engine contract.
 

@@ -41,7 +41,12 @@ ConnectorNode::ConnectorNode(const Config& config, Credential credential, Random
     : config_(config),
       random_(random),
       link_(config.link, std::move(credential), random),
-      journal_(config.journal, link_.controller()),
+      journal_(
+          config.journal,
+          [this](std::string body, const Now& now) {
+            return link_.controller().call("POST", kEventsPath, std::move(body), now);
+          },
+          random),
       flows_(link_.endpoint()) {}
 
 void ConnectorNode::start(const Now& now) {
@@ -53,6 +58,7 @@ void ConnectorNode::start(const Now& now) {
 // enter makes the engine: the node knows who it is.
 void ConnectorNode::enter(const Standing& standing, const Now& now) {
   standing_ = standing;
+  journal_.enter({.reporter = FlowReporter::connector, .connector = standing.connector});
   engine_.emplace(
       config_.engine,
       connector::Engine::Self{
@@ -79,6 +85,9 @@ void ConnectorNode::handle_timeout(const Now& now) {
 
 std::optional<ConnectorNode::Effect> ConnectorNode::poll_effect(const Now& now) {
   if (effects_.empty()) take_link_events(now);
+  // A flow is on record before it moves a byte.
+  if (auto keep = journal_.poll_keep(now)) return *std::move(keep);
+  if (auto notice = journal_.poll_notice()) return *std::move(notice);
   if (effects_.empty()) return std::nullopt;
   Effect effect = std::move(effects_.front());
   effects_.pop_front();
@@ -114,6 +123,8 @@ void ConnectorNode::take(Link::Event& event, const Now& now) {
     effects_.emplace_back(StandingChanged{*standing_});
   } else if (std::holds_alternative<SessionUp>(event)) {
     journal_.session_up(now);
+  } else if (std::holds_alternative<SessionDown>(event)) {
+    journal_.session_down();
   } else if (std::holds_alternative<HeartbeatDue>(event) ||
              std::holds_alternative<RelayBound>(event) ||
              std::holds_alternative<RelayUnbound>(event)) {

@@ -87,13 +87,19 @@ class ConnectorNode {
     Standing standing;
   };
   // Refused is of node/controller_session.h: the node has to stop.
-  using Effect = std::variant<Lookup, DialWanted, FlowOpened, FlowDropped, FlowReadable,
-                              FlowWritable, FlowAborted, FlowCut, StandingChanged, Refused, Notice>;
+  using Effect =
+      std::variant<Lookup, DialWanted, FlowOpened, FlowDropped, FlowReadable, FlowWritable,
+                   FlowAborted, FlowCut, StandingChanged, KeepFlows, Refused, Notice>;
 
   // `random` outlives the node. `credential` is KnownIdentity if and only if there is a standing.
   ConnectorNode(const Config& config, Credential credential, Random& random);
   ConnectorNode(const ConnectorNode&) = delete;
   ConnectorNode& operator=(const ConnectorNode&) = delete;
+
+  // restore_flows makes the node ask by KeepFlows to have its flow reports kept, and takes what an
+  // earlier run kept. Call it before start, or never. flows_unkept says that keeping has failed.
+  void restore_flows(std::string_view kept, const Now& now) { journal_.restore(kept, now); }
+  void flows_unkept(const Now& now) { journal_.keep_failed(now); }
 
   // --- The engine contract.
 

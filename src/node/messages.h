@@ -15,6 +15,8 @@ namespace zt::node {
 
 // A client presents a renewed grant by POST to this path of a connector.
 inline constexpr std::string_view kGrantPath = "/.well-known/zt/grant";
+// A node posts flow reports to this path of its controller.
+inline constexpr std::string_view kEventsPath = "/api/v1/node/events";
 // The :protocol of a UDP flow's extended CONNECT (RFC 9298 section 3.4).
 inline constexpr std::string_view kConnectUdpProtocol = "connect-udp";
 // The response field in which a connector says under which id it reports the flow.
