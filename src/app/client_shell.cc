@@ -55,6 +55,14 @@ ClientShell::ClientShell(io::Loop& loop, io::Resolver& resolver, Random& random,
 
 ClientShell::~ClientShell() = default;
 
+void ClientShell::keep_flows(const std::filesystem::path& path) {
+  flow_file_ = std::make_unique<FlowFile>(loop_, log_, path, [this] {
+    node_.flows_unkept(loop_.now());
+    driver_.settle();
+  });
+  node_.restore_flows(flow_file_->read(), loop_.now());
+}
+
 void ClientShell::start() {
   warn_about_buffers(log_, *port_, loop_.now().unix_time);
   node_.start(loop_.now());
@@ -138,6 +146,8 @@ void ClientShell::carry_out(Node::Effect& effect, const Now& now) {
     handlers_.on_view();
   } else if (const auto* denied = std::get_if<node::Refused>(&effect)) {
     handlers_.on_refused(*denied);
+  } else if (auto* keep = std::get_if<node::KeepFlows>(&effect)) {
+    flow_file_->keep(*keep);
   } else if (const auto* notice = std::get_if<node::Notice>(&effect)) {
     write_notice(log_, *notice, now.unix_time);
   }

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <expected>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -19,6 +20,7 @@
 #include <string>
 #include <string_view>
 
+#include "app/flow_file.h"
 #include "app/flow_port.h"
 #include "app/log.h"
 #include "app/name_lookups.h"
@@ -57,6 +59,9 @@ class ClientShell {
   ClientShell& operator=(const ClientShell&) = delete;
   ~ClientShell();
 
+  // keep_flows keeps flow reports in the file `path`, and takes what an earlier run left there.
+  // Without it a crash loses what the controller has not got yet. Call it before start.
+  void keep_flows(const std::filesystem::path& path);
   void start();
 
   // open asks for a flow; `on_answer` follows, never from inside open().
@@ -93,6 +98,7 @@ class ClientShell {
   Handlers handlers_;
   Node node_;
   NodeDriver<Node> driver_;
+  std::unique_ptr<FlowFile> flow_file_;
   io::UdpBuffers buffers_;
   std::unique_ptr<io::UdpPort> port_;
   std::map<FlowKey, std::unique_ptr<Flow>> flows_;

@@ -227,6 +227,7 @@ ExitCode run(const ClientUpSettings& settings, const IngressWishes& wishes, gran
   }
   control = std::move(*opened);
   const io::Signals signals(loop, {SIGINT, SIGTERM}, [&](int) { loop.stop(); });
+  (*shell)->keep_flows(state.flow_file());
   (*shell)->start();
   loop.run();
   log.write(LogLevel::info, "client ends", {}, loop.now().unix_time);

@@ -87,6 +87,7 @@ ExitCode run(const Settings& settings) {
   const io::Signals signals(loop, {SIGINT, SIGTERM}, [&](int) { loop.stop(); });
   log.write(LogLevel::info, "connector starts",
             {{"version", std::string(version())}, {"state", settings.state}}, loop.now().unix_time);
+  (*shell)->keep_flows(entrance->state.flow_file());
   (*shell)->start();
   loop.run();
   log.write(LogLevel::info, "connector ends", {}, loop.now().unix_time);

@@ -84,6 +84,14 @@ ConnectorShell::ConnectorShell(io::Loop& loop, io::Resolver& resolver, Random& r
 
 ConnectorShell::~ConnectorShell() = default;
 
+void ConnectorShell::keep_flows(const std::filesystem::path& path) {
+  flow_file_ = std::make_unique<FlowFile>(loop_, log_, path, [this] {
+    node_.flows_unkept(loop_.now());
+    driver_.settle();
+  });
+  node_.restore_flows(flow_file_->read(), loop_.now());
+}
+
 void ConnectorShell::start() {
   warn_about_buffers(log_, *port_, loop_.now().unix_time);
   node_.start(loop_.now());
@@ -113,6 +121,8 @@ void ConnectorShell::carry_out(Node::Effect& effect, const Now& now) {
     handlers_.on_standing(changed->standing);
   } else if (const auto* refused = std::get_if<node::Refused>(&effect)) {
     handlers_.on_refused(*refused);
+  } else if (auto* keep = std::get_if<node::KeepFlows>(&effect)) {
+    flow_file_->keep(*keep);
   } else if (const auto* notice = std::get_if<node::Notice>(&effect)) {
     write_notice(log_, *notice, now.unix_time);
   }

@@ -8,11 +8,13 @@
 //   datagram (UDP). It decides nothing about access.
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 
+#include "app/flow_file.h"
 #include "app/flow_port.h"
 #include "app/log.h"
 #include "app/name_lookups.h"
@@ -44,6 +46,9 @@ class ConnectorShell {
   ConnectorShell& operator=(const ConnectorShell&) = delete;
   ~ConnectorShell();
 
+  // keep_flows keeps flow reports in the file `path`, and takes what an earlier run left there.
+  // Without it a crash loses what the controller has not got yet. Call it before start.
+  void keep_flows(const std::filesystem::path& path);
   void start();
 
  private:
@@ -69,6 +74,7 @@ class ConnectorShell {
   Handlers handlers_;
   Node node_;
   NodeDriver<Node> driver_;
+  std::unique_ptr<FlowFile> flow_file_;
   io::UdpBuffers buffers_;
   std::unique_ptr<io::UdpPort> port_;
   io::Timer addresses_timer_;

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// app/state_directory.h: what a node keeps over restarts: its key, and what enrolment made of it.
+// app/state_directory.h: what a node keeps over restarts: its key, what enrolment made of it,
+// and what it has not reported yet.
 //
 // Theory of operation
 //   One directory, mode 0700, locked while a process uses it, with
 //     identity.pem  certificate and private key, made by the first start (0600)
 //     node.json     who the node is and which controller it belongs to (0600)
+//     flows.log     flow reports that the controller has not got yet (0600, node/flow_spool.h)
 //   Files are replaced whole or not at all, so a full disk or a power cut leaves the former ones.
 //   Enrolment secrets are never written.
 //
@@ -52,6 +54,7 @@ class StateDirectory {
   [[nodiscard]] std::expected<std::optional<NodeRecord>, std::string> read() const;
   [[nodiscard]] std::expected<void, std::string> write(const NodeRecord& record) const;
 
+  [[nodiscard]] std::filesystem::path flow_file() const { return path_ / "flows.log"; }
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
 
  private:
