@@ -138,49 +138,70 @@ void RelayActor::send(const SocketAddress& remote, std::span<const std::byte> by
 // --- ConnectorActor
 
 ConnectorActor::ConnectorActor(World& world, std::uint64_t seed, Secret token)
-    : random_(seed),
-      identity_(crypto::Identity::create("connector", world.now().unix_time)),
-      node_({.link = link_config(identity_, controller_authority(),
-                                 enrolment_of(token, "connector").second, random_, true),
-             .standing = std::nullopt},
-            enrolment_of(token, "connector").first, random_) {
-  node_.own_addresses_changed({IpAddress::v4({127, 0, 0, 1}), IpAddress::v4({10, 20, 0, 2})},
-                              world.now());
-  node_.start(world.now());
+    : world_(world),
+      random_(seed),
+      identity_(crypto::Identity::create("connector", world.now().unix_time)) {
+  auto [enrolment, pin] = enrolment_of(token, "connector");
+  pin_ = pin;
+  start(std::move(enrolment));
+}
+
+void ConnectorActor::start(node::Credential credential) {
+  node_ = std::make_unique<node::ConnectorNode>(
+      node::ConnectorNode::Config{
+          .link = link_config(identity_, controller_authority(), pin_, random_, true),
+          .standing = standing_},
+      std::move(credential), random_);
+  node_->own_addresses_changed({IpAddress::v4({127, 0, 0, 1}), IpAddress::v4({10, 20, 0, 2})},
+                               world_.now());
+  node_->restore_flows(disk, world_.now());
+  node_->start(world_.now());
+}
+
+void ConnectorActor::crash() {
+  world_.detach(*this);
+  flows_.clear();
+  node_.reset();
+}
+
+void ConnectorActor::restart() {
+  REQUIRE(standing_);
+  start(node::KnownIdentity{});
+  world_.attach(*this, kConnectorAt);
 }
 
 void ConnectorActor::handle(const quic::ReceivedDatagrams& datagrams, const Now& now) {
-  node_.handle(datagrams, now);
+  node_->handle(datagrams, now);
 }
 void ConnectorActor::handle_timeout(const Now& now) {
-  node_.handle_timeout(now);
+  node_->handle_timeout(now);
 }
 void ConnectorActor::settle(const Now& now) {
-  while (auto effect = node_.poll_effect(now)) carry_out(*effect, now);
+  while (auto effect = node_->poll_effect(now)) carry_out(*effect, now);
 }
 std::optional<quic::Transmit> ConnectorActor::poll_transmit(std::span<std::byte> buffer,
                                                             const Now& now) {
-  return node_.poll_transmit(buffer, now);
+  return node_->poll_transmit(buffer, now);
 }
 std::optional<Instant> ConnectorActor::next_deadline() const {
-  return node_.next_deadline();
+  return node_->next_deadline();
 }
 
 void ConnectorActor::carry_out(node::ConnectorNode::Effect& effect, const Now& now) {
   using Node = node::ConnectorNode;
   if (const auto* lookup = std::get_if<node::Lookup>(&effect)) {
     const auto found = names.find(lookup->name.text());
-    node_.lookup_done(lookup->key, found == names.end() ? std::vector<IpAddress>() : found->second,
-                      found == names.end(), now);
+    node_->lookup_done(lookup->key, found == names.end() ? std::vector<IpAddress>() : found->second,
+                       found == names.end(), now);
   } else if (const auto* wanted = std::get_if<Node::DialWanted>(&effect)) {
     const auto served = std::ranges::find_if(wanted->addresses, [&](const SocketAddress& address) {
       return services.contains(address);
     });
     if (served == wanted->addresses.end()) {
-      node_.dialed(wanted->flow, std::unexpected(connector::DialError::refused), now);
+      node_->dialed(wanted->flow, std::unexpected(connector::DialError::refused), now);
     } else {
       flows_[wanted->flow].remote = *served;
-      node_.dialed(wanted->flow, *served, now);
+      node_->dialed(wanted->flow, *served, now);
     }
   } else if (const auto* opened = std::get_if<Node::FlowOpened>(&effect)) {
     flows_[opened->flow].is_open = true;
@@ -193,10 +214,14 @@ void ConnectorActor::carry_out(node::ConnectorNode::Effect& effect, const Now& n
     pump(writable->flow, now);
   } else if (const auto* aborted = std::get_if<Node::FlowAborted>(&effect)) {
     if (flows_.erase(aborted->flow) == 0) return;
-    node_.flow_ended(aborted->flow, 0, 0, connector::FlowEnd::client_reset, now);
+    node_->flow_ended(aborted->flow, 0, 0, connector::FlowEnd::client_reset, now);
   } else if (const auto* cut = std::get_if<Node::FlowCut>(&effect)) {
     if (flows_.erase(cut->flow) == 0) return;
-    node_.flow_ended(cut->flow, 0, 0, connector::FlowEnd::cut, now);
+    node_->flow_ended(cut->flow, 0, 0, connector::FlowEnd::cut, now);
+  } else if (const auto* changed = std::get_if<Node::StandingChanged>(&effect)) {
+    standing_ = changed->standing;
+  } else if (const auto* keep = std::get_if<node::KeepFlows>(&effect)) {
+    disk = keep->is_whole ? keep->text : disk + keep->text;
   }
 }
 
@@ -206,27 +231,27 @@ void ConnectorActor::pump(FlowKey key, const Now& now) {
   Flow& flow = found->second;
   Service& service = services.at(flow.remote);
   for (;;) {
-    const quic::Readable readable = node_.flows().readable(key);
+    const quic::Readable readable = node_->flows().readable(key);
     if (readable.bytes.empty() && (!readable.is_end || flow.is_client_ended)) break;
     flow.is_client_ended = readable.is_end;
     flow.bytes_up += readable.bytes.size();
     flow.unsent += service.on_bytes(as_text(readable.bytes), readable.is_end);
-    node_.flows().consume(key, readable.bytes.size());
+    node_->flows().consume(key, readable.bytes.size());
   }
   while (!flow.unsent.empty()) {
-    const std::span<std::byte> space = node_.flows().writable(key);
+    const std::span<std::byte> space = node_->flows().writable(key);
     if (space.empty()) return;
     const std::size_t size = std::min(space.size(), flow.unsent.size());
     std::ranges::copy(as_bytes(std::string_view(flow.unsent).substr(0, size)), space.begin());
-    node_.flows().commit(key, size);
+    node_->flows().commit(key, size);
     flow.unsent.erase(0, size);
     flow.bytes_down += size;
   }
   if (flow.is_client_ended && service.is_ended_with_client) {
-    node_.flows().finish(key);
+    node_->flows().finish(key);
     const Flow ended = std::move(flow);
     flows_.erase(found);
-    node_.flow_ended(key, ended.bytes_up, ended.bytes_down, connector::FlowEnd::finished, now);
+    node_->flow_ended(key, ended.bytes_up, ended.bytes_down, connector::FlowEnd::finished, now);
   }
 }
 
@@ -254,33 +279,53 @@ ClientActor::ClientActor(World& world, std::uint64_t seed, const std::string& ke
     : world_(world),
       random_(seed),
       identity_(crypto::Identity::create("client", world.now().unix_time)),
-      node_({.link = link_config(identity_, controller_authority(),
-                                 parse_key(key_file).controller_key, random_, false)},
-            sign_in_of(key_file), random_) {
-  node_.start(world.now());
+      key_file_(key_file) {
+  start();
+}
+
+void ClientActor::start() {
+  node_ = std::make_unique<node::ClientNode>(
+      node::ClientNode::Config{.link = link_config(identity_, controller_authority(),
+                                                   parse_key(key_file_).controller_key, random_,
+                                                   false)},
+      sign_in_of(key_file_), random_);
+  node_->restore_flows(disk, world_.now());
+  node_->start(world_.now());
+}
+
+void ClientActor::crash() {
+  world_.detach(*this);
+  flows_.clear();
+  has_view = false;
+  node_.reset();
+}
+
+void ClientActor::restart() {
+  start();
+  world_.attach(*this, kClientAt);
 }
 
 void ClientActor::handle(const quic::ReceivedDatagrams& datagrams, const Now& now) {
-  node_.handle(datagrams, now);
+  node_->handle(datagrams, now);
 }
 void ClientActor::handle_timeout(const Now& now) {
-  node_.handle_timeout(now);
+  node_->handle_timeout(now);
 }
 void ClientActor::settle(const Now& now) {
-  while (auto effect = node_.poll_effect(now)) carry_out(*effect, now);
+  while (auto effect = node_->poll_effect(now)) carry_out(*effect, now);
 }
 std::optional<quic::Transmit> ClientActor::poll_transmit(std::span<std::byte> buffer,
                                                          const Now& now) {
-  return node_.poll_transmit(buffer, now);
+  return node_->poll_transmit(buffer, now);
 }
 std::optional<Instant> ClientActor::next_deadline() const {
-  return node_.next_deadline();
+  return node_->next_deadline();
 }
 
 ClientActor::FlowKey ClientActor::open(const std::string& target) {
   const auto authority = Authority::parse(target);
   REQUIRE(authority);
-  const FlowKey key = node_.open_flow(*authority, Protocol::tcp, world_.now());
+  const FlowKey key = node_->open_flow(*authority, Protocol::tcp, world_.now());
   flows_[key];
   world_.wake(*this);
   return key;
@@ -314,6 +359,8 @@ void ClientActor::carry_out(node::ClientNode::Effect& effect, const Now& now) {
     has_view = true;
   } else if (const auto* at_controller = std::get_if<node::Refused>(&effect)) {
     refused = *at_controller;
+  } else if (const auto* keep = std::get_if<node::KeepFlows>(&effect)) {
+    disk = keep->is_whole ? keep->text : disk + keep->text;
   }
 }
 
@@ -321,23 +368,23 @@ void ClientActor::pump(FlowKey key, const Now& now) {
   AppFlow& flow = flows_.at(key);
   if (!flow.is_ready || flow.is_over) return;
   while (!flow.unsent.empty()) {
-    const std::span<std::byte> space = node_.flows().writable(key);
+    const std::span<std::byte> space = node_->flows().writable(key);
     if (space.empty()) break;
     const std::size_t size = std::min(space.size(), flow.unsent.size());
     std::ranges::copy(as_bytes(std::string_view(flow.unsent).substr(0, size)), space.begin());
-    node_.flows().commit(key, size);
+    node_->flows().commit(key, size);
     flow.unsent.erase(0, size);
   }
   if (flow.unsent.empty() && flow.wants_end && !flow.is_end_sent) {
     flow.is_end_sent = true;
-    node_.flows().finish(key);
+    node_->flows().finish(key);
   }
   for (;;) {
-    const quic::Readable readable = node_.flows().readable(key);
+    const quic::Readable readable = node_->flows().readable(key);
     if (readable.bytes.empty() && !readable.is_end) return;
     flow.received += as_text(readable.bytes);
     const bool is_end = readable.is_end;
-    node_.flows().consume(key, readable.bytes.size());
+    node_->flows().consume(key, readable.bytes.size());
     if (!is_end) continue;
     if (flow.is_end_sent) end(key, true, now);
     return;
@@ -349,7 +396,7 @@ void ClientActor::end(FlowKey key, bool is_orderly, const Now& now) {
   if (flow.is_over) return;
   flow.is_over = true;
   flow.is_orderly = is_orderly;
-  node_.flow_ended(key, 0, flow.received.size(), is_orderly ? "finished" : "reset", now);
+  node_->flow_ended(key, 0, flow.received.size(), is_orderly ? "finished" : "reset", now);
 }
 
 // --- House

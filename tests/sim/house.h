@@ -102,10 +102,16 @@ class ConnectorActor final : public Actor {
   std::optional<quic::Transmit> poll_transmit(std::span<std::byte> buffer, const Now& now) override;
   std::optional<Instant> next_deadline() const override;
 
+  // crash ends the node as kill -9 does: its state directory stays. restart starts it again.
+  void crash();
+  void restart();
+
+  std::string disk;  // The kept flow reports.
   // The private network: names, and what listens where. Everything else refuses.
   std::map<std::string, std::vector<IpAddress>> names;
   std::map<SocketAddress, Service> services;
-  [[nodiscard]] const node::ConnectorNode& node() const { return node_; }
+  // node is what runs; there is none after a crash.
+  [[nodiscard]] const node::ConnectorNode& node() const { return *node_; }
   [[nodiscard]] std::size_t open_flow_count() const { return flows_.size(); }
 
  private:
@@ -119,12 +125,16 @@ class ConnectorActor final : public Actor {
     std::uint64_t bytes_up = 0;
     std::uint64_t bytes_down = 0;
   };
+  void start(node::Credential credential);
   void carry_out(node::ConnectorNode::Effect& effect, const Now& now);
   void pump(FlowKey key, const Now& now);
 
+  World& world_;
   SeededRandom random_;
   crypto::Identity identity_;
-  node::ConnectorNode node_;
+  Digest pin_;
+  std::optional<node::ConnectorNode::Standing> standing_;
+  std::unique_ptr<node::ConnectorNode> node_;
   std::map<FlowKey, Flow> flows_;
 };
 
@@ -152,15 +162,22 @@ class ClientActor final : public Actor {
   std::optional<quic::Transmit> poll_transmit(std::span<std::byte> buffer, const Now& now) override;
   std::optional<Instant> next_deadline() const override;
 
+  // crash and restart are those of ConnectorActor. Flows and their keys are gone.
+  void crash();
+  void restart();
+  std::string disk;  // The kept flow reports.
+
   [[nodiscard]] FlowKey open(const std::string& target);
   // send hands bytes to the flow; end_after ends our side after them.
   void send(FlowKey key, std::string_view bytes, bool end_after);
   [[nodiscard]] AppFlow& flow(FlowKey key) { return flows_.at(key); }
-  [[nodiscard]] const node::ClientNode& node() const { return node_; }
+  // node is what runs; there is none after a crash.
+  [[nodiscard]] const node::ClientNode& node() const { return *node_; }
   bool has_view = false;
   std::optional<node::Refused> refused;
 
  private:
+  void start();
   void carry_out(node::ClientNode::Effect& effect, const Now& now);
   void pump(FlowKey key, const Now& now);
   void end(FlowKey key, bool is_orderly, const Now& now);
@@ -168,7 +185,8 @@ class ClientActor final : public Actor {
   World& world_;
   SeededRandom random_;
   crypto::Identity identity_;
-  node::ClientNode node_;
+  std::string key_file_;
+  std::unique_ptr<node::ClientNode> node_;
   std::map<FlowKey, AppFlow> flows_;
 };
 
