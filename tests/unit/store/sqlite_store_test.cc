@@ -459,6 +459,34 @@ TEST_CASE("a process that is killed in a transaction leaves what was before it")
   CHECK(store->revision(tenants->front().id) == 1);
 }
 
+TEST_CASE("events that were committed are there after kill -9, each once") {
+  const TemporaryFile file;
+  SeededRandom random(5);
+  const Tenant tenant{.id = make_id<TenantIdTag>(random), .name = "kept"};
+  const FlowEvent event{.flow = make_id<FlowIdTag>(random), .node = "con_a", .time = at(5)};
+  const pid_t child = fork();
+  if (child == 0) {
+    auto store = SqliteStore::open({.path = file.path()});
+    bool is_good = store && (*store)->insert_tenant(tenant).has_value();
+    auto transaction = is_good ? Transaction::begin(**store) : std::unexpected(StoreError::busy);
+    is_good = transaction && (*store)->insert_flow_event(tenant.id, event) == true &&
+              transaction->commit().has_value();
+    kill(getpid(), is_good ? SIGKILL : SIGABRT);
+  }
+  REQUIRE(child > 0);
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  REQUIRE(WIFSIGNALED(status));
+  REQUIRE(WTERMSIG(status) == SIGKILL);
+  const auto store = open({.path = file.path()});
+  // The answer did not arrive, so the node tells it again.
+  CHECK(store->insert_flow_event(tenant.id, event) == false);
+  const auto events = store->flow_events(tenant.id, {});
+  REQUIRE(events.has_value());
+  REQUIRE(events->size() == 1);
+  CHECK(events->front().event == event);
+}
+
 TEST_CASE("a second controller on the same file is told that it is busy") {
   const TemporaryFile file;
   const auto first = open({.path = file.path()});
