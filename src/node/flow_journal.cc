@@ -81,7 +81,7 @@ void FlowJournal::restore(std::string_view kept, const Now& now) {
   for (const auto& [flow, event] : flows.open) {
     append(FlowEvent::closed, flow, closed_by_restart(event, now.unix_time));
   }
-  if (!kept.empty()) {
+  if (waiting_count + flows.open.size() + flows.damaged_count > 0) {
     notices_.push_back({.level = flows.damaged_count > 0 ? NoticeLevel::warn : NoticeLevel::info,
                         .message = "flow reports of the run before are kept",
                         .fields = {{"waiting", std::to_string(waiting_count)},
