@@ -104,6 +104,8 @@ void Spool::take_done() {
     if (wanted_) return next();  // Out of date before it was ready.
     if (result) result = take_place(std::move(done->made));
     meanwhile_.clear();
+  } else if (!is_sound_) {
+    return next();  // An append has failed since: that this was flushed is no comfort.
   }
   if (!result) is_sound_ = false;
   next();
