@@ -7,6 +7,7 @@
 #include <array>
 #include <charconv>
 #include <span>
+#include <utility>
 
 #include "crypto/hash.h"
 #include "wire/json.h"

@@ -2,7 +2,10 @@
 #include "node/flow_journal.h"
 
 #include <algorithm>
+#include <array>
 #include <catch2/catch_test_macros.hpp>
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <set>
 #include <string>
@@ -268,6 +271,76 @@ TEST_CASE("a torn end costs only itself") {
   CHECK(machine.notices.contains("flow reports of the run before are kept"));
   CHECK(recover_flows(machine.disk).damaged_count == 0);  // Written anew.
   CHECK(machine.deliver() == std::vector<std::string>{"flo_a denied"});
+}
+
+// Draw gives numbers below a limit.
+struct Draw {
+  SeededRandom random;
+  std::size_t operator()(std::size_t limit) {
+    std::array<std::byte, 2> bytes{};
+    random.fill(bytes);
+    return (std::to_integer<std::size_t>(bytes[0]) * 256 + std::to_integer<std::size_t>(bytes[1])) %
+           limit;
+  }
+};
+
+TEST_CASE("whatever happens in whatever order, the log has each event once and each end",
+          "[property]") {
+  for (std::uint64_t seed = 1; seed <= 200; ++seed) {
+    INFO("seed " << seed);
+    Draw draw{SeededRandom(seed)};
+    Machine machine({.batch_max = 3, .kept_size_min = 2048});
+    std::set<std::string> reported;
+    std::set<std::string> open;
+    for (int step = 0; step < 120; ++step) {
+      machine.now.instant += 3s;
+      machine.journal->handle_timeout(machine.now);
+      machine.settle();
+      switch (draw(6)) {
+        case 0:
+        case 1: {
+          const std::string flow = "flo_" + std::to_string(step);
+          machine.report(flow, FlowEvent::opened);
+          reported.insert(flow + " opened");
+          open.insert(flow);
+          break;
+        }
+        case 2:
+          if (open.empty()) break;
+          machine.report(*open.begin(), FlowEvent::closed);
+          open.erase(open.begin());
+          break;
+        case 3:
+          machine.journal->session_up(machine.now);
+          break;
+        case 4:  // What was posted arrives; the answer may not.
+          if (machine.posted.empty()) break;
+          for (const wire::Json& event : machine.posted.back()) machine.take(event);
+          machine.posted.clear();
+          if (draw(2) == 0) machine.answer(draw(3) == 0 ? 503 : 204);
+          break;
+        default:
+          if (draw(3) > 0) break;
+          machine.posted.clear();
+          machine.crash();
+          open.clear();
+      }
+    }
+    machine.posted.clear();
+    machine.crash();
+    machine.deliver();
+    for (const std::string& opened : reported) {
+      INFO(opened);
+      const auto start = std::ranges::find(machine.log, opened);
+      const auto end =
+          std::ranges::find(machine.log, opened.substr(0, opened.find(' ')) + " closed");
+      REQUIRE(end != machine.log.end());
+      REQUIRE(start < end);
+    }
+    REQUIRE(machine.log.size() == 2 * reported.size());
+    REQUIRE(machine.journal->waiting_count() == 0);
+    REQUIRE(machine.journal->lost_count() == 0);
+  }
 }
 
 TEST_CASE("a node without a place to keep asks for nothing") {
