@@ -63,6 +63,8 @@ class ClientShell {
   // Without it a crash loses what the controller has not got yet. Call it before start.
   void keep_flows(const std::filesystem::path& path);
   void start();
+  // leave tells the peers that this is the end; after the loop's.
+  void leave() { driver_.leave(); }
 
   // open asks for a flow; `on_answer` follows, never from inside open().
   [[nodiscard]] FlowKey open(const Authority& target, Protocol protocol, OnAnswer on_answer);

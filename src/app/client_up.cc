@@ -230,6 +230,7 @@ ExitCode run(const ClientUpSettings& settings, const IngressWishes& wishes, gran
   (*shell)->keep_flows(state.flow_file());
   (*shell)->start();
   loop.run();
+  (*shell)->leave();
   log.write(LogLevel::info, "client ends", {}, loop.now().unix_time);
   return code;
 }

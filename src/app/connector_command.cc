@@ -90,6 +90,7 @@ ExitCode run(const Settings& settings) {
   (*shell)->keep_flows(entrance->state.flow_file());
   (*shell)->start();
   loop.run();
+  (*shell)->leave();
   log.write(LogLevel::info, "connector ends", {}, loop.now().unix_time);
   return code;
 }

@@ -50,6 +50,8 @@ class ConnectorShell {
   // Without it a crash loses what the controller has not got yet. Call it before start.
   void keep_flows(const std::filesystem::path& path);
   void start();
+  // leave tells the peers that this is the end; after the loop's.
+  void leave() { driver_.leave(); }
 
  private:
   using Node = node::ConnectorNode;

@@ -135,6 +135,7 @@ ExitCode serve(const Settings& settings) {
             {{"version", std::string(version())}, {"state", settings.state}}, now.unix_time);
   (*shell)->start();
   loop.run();
+  (*shell)->leave();
   log.write(LogLevel::info, "controller ends", {}, loop.now().unix_time);
   return ExitCode::ok;
 }

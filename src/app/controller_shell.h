@@ -33,6 +33,8 @@ class ControllerShell {
   ~ControllerShell();
 
   void start();
+  // leave tells the peers that this is the end; after the loop's.
+  void leave() { driver_.leave(); }
   // ask answers a request of this very process and returns its body; see node::ControllerNode::ask.
   [[nodiscard]] std::string ask(http::Request request, std::string body);
   [[nodiscard]] std::uint16_t port() const { return port_->port(); }

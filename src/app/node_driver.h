@@ -66,6 +66,20 @@ class NodeDriver {
   // settle asks for a settling at the end of the turn. Call it after each change of the node.
   void settle() { settling_.schedule(); }
 
+  // leave tells every peer that this node ends, so that nobody waits for it. The loop has ended:
+  // what the socket does not take at once is lost.
+  void leave() {
+    const Now now = loop_.now();
+    while (node_.leave(now)) {
+      while (const auto transmit = node_.poll_transmit(buffer_, now)) {
+        (void)port_->send({.remote = transmit->remote,
+                           .bytes = std::span<const std::byte>(buffer_).first(transmit->size),
+                           .segment_size = transmit->segment_size,
+                           .ecn = transmit->ecn});
+      }
+    }
+  }
+
  private:
   // 64 segments of at most 1452 bytes fit, and one send of 64 KiB is what UDP_SEGMENT takes.
   static constexpr std::size_t kBufferSize = 65536;

@@ -92,6 +92,7 @@ ExitCode run(const Settings& settings) {
             loop.now().unix_time);
   (*shell)->start();
   loop.run();
+  (*shell)->leave();
   log.write(LogLevel::info, "relay ends", {}, loop.now().unix_time);
   return code;
 }

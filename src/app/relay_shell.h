@@ -39,6 +39,8 @@ class RelayShell {
   RelayShell& operator=(const RelayShell&) = delete;
 
   void start();
+  // leave tells the peers that this is the end; after the loop's.
+  void leave() { driver_.leave(); }
   [[nodiscard]] std::uint16_t port() const { return port_->port(); }
   [[nodiscard]] std::uint64_t dropped_size() const { return sink_.dropped_size; }
 

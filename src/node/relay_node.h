@@ -70,6 +70,10 @@ class RelayNode {
   RelayNode& operator=(const RelayNode&) = delete;
 
   void start(const Now& now);
+  // leave closes one connection, and returns false if there is none left. The newest is first: what
+  // goes through a relay has ended before the relay forgets this node. Only poll_transmit()
+  // follows.
+  bool leave(const Now& now) { return link_.endpoint().close_newest("the node ends", now.instant); }
   void handle(const quic::ReceivedDatagrams& datagrams, const Now& now);
   void handle_timeout(const Now& now);
   [[nodiscard]] std::optional<Effect> poll_effect(const Now& now);

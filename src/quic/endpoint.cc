@@ -148,6 +148,14 @@ class Endpoint::Impl {
   [[nodiscard]] const Context& context() const { return context_; }
   [[nodiscard]] std::size_t connection_count() const { return connections_.size(); }
 
+  // newest returns the connection that was made last.
+  [[nodiscard]] std::optional<ConnectionKey> newest() const {
+    std::optional<ConnectionKey> newest;
+    for (const auto& [key, connection] : connections_)
+      newest = std::max(newest, std::optional(key));
+    return newest;
+  }
+
   // find returns null for a key of no live connection.
   [[nodiscard]] Connection* find(ConnectionKey key) const {
     const auto found = connections_.find(key);
@@ -631,6 +639,12 @@ std::expected<ConnectionKey, ConnectError> Endpoint::connect(const ConnectOption
 void Endpoint::close(ConnectionKey connection, std::uint64_t code, std::string_view reason,
                      Instant now) {
   impl_->close(connection, code, reason, now);
+}
+
+bool Endpoint::close_newest(std::string_view reason, Instant now) {
+  const std::optional<ConnectionKey> key = impl_->newest();
+  if (key) impl_->close(*key, NGHTTP3_H3_NO_ERROR, reason, now);
+  return key.has_value();
 }
 
 std::expected<void, MigrateError> Endpoint::migrate(ConnectionKey connection,

@@ -305,6 +305,9 @@ class Endpoint {
   // close sends CONNECTION_CLOSE with an application error code (RFC 9114 section 8.1). Unknown
   // keys are ignored. ConnectionClosed{local} follows.
   void close(ConnectionKey connection, std::uint64_t code, std::string_view reason, Instant now);
+  // close_newest closes the connection that was made last, with H3_NO_ERROR; false if there is
+  // none.
+  bool close_newest(std::string_view reason, Instant now);
 
   // migrate moves a connection that we opened to `remote` (RFC 9000 section 9). A validating
   // migration keeps using the old path until the new one has answered, then ConnectionMoved or
