@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Each role in turn is killed under load, as by a power cut, and started again: what does not need
-it goes on, everything works afterwards, and the log has what happened meanwhile."""
+it goes on, everything works afterwards, and the log has what happened meanwhile. Who is stopped in
+good order says so, and others take over at once."""
 import collections
 import os
 import threading
@@ -16,6 +17,7 @@ COUNTED_FLOWS = 20
 # Seconds from the restart of a role to flows that work. Nodes that have nothing to say to a relay
 # find out by their next keep-alive, every ten seconds, that it has lost them.
 BACK_WITHIN = {"controller": 5, "relay": 20, "connector": 10, "client": 5}
+HANDED_OVER_WITHIN = 5  # Seconds, if the role could say that it ends.
 
 
 def echo(connection):
@@ -142,6 +144,32 @@ def client_dies(home, load):
     home.check("it is the same device", len(home.admin_json("device", "list")) == 1)
 
 
+def connector_leaves(home, load):
+    second = home.start_connector("second", "second")
+    load.goes_on()
+    in_use = home.status()["connectors"][0]["name"]
+    started = time.monotonic()
+    code = (home.connector if in_use == "gate-house" else second).stop()
+    home.check("a connector ends with 0 when it is told to", code == 0, str(code))
+    load.goes_on()
+    seconds = time.monotonic() - started
+    names = [connector["name"] for connector in home.status()["connectors"]]
+    home.check(f"the other connector takes over within {HANDED_OVER_WITHIN} s: {seconds:.1f} s",
+               seconds < HANDED_OVER_WITHIN and in_use not in names, str(names))
+
+
+def relay_is_restarted(home, load):
+    live = LiveFlow(home)
+    started = time.monotonic()
+    home.relay.stop()
+    home.relay.start()
+    load.goes_on()
+    seconds = time.monotonic() - started
+    home.check(f"a relay is restarted in good order within {HANDED_OVER_WITHIN} s: {seconds:.1f} s",
+               seconds < HANDED_OVER_WITHIN)
+    home.check("and live flows survive that", live.lives())
+
+
 def log_is_whole(home):
     def counted():
         events = home.admin_json("events", "--limit", "100000", "--resource", "counted")
@@ -178,6 +206,8 @@ def story(home):
     relay_dies(home, load)
     connector_dies(home, load)
     client_dies(home, load)
+    connector_leaves(home, load)
+    relay_is_restarted(home, load)
     home.say(f"load: {load.done} flows of {BLOCK_SIZE >> 10} KiB worked, {load.failed} did not")
 
 

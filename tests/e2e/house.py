@@ -235,11 +235,16 @@ class House:
         self.wait_until_online("relay", "relay")
 
     def open_connector(self, *flags):
-        token = self.token("connector", "token", "office", "--name", "gate-house")
-        self.connector = Role(self, "connector", "connector", [
-            self.zt, "connector", "--state", self.work / "connector", *flags],
+        self.connector = self.start_connector("gate-house", "connector", *flags)
+
+    def start_connector(self, name, place, *flags):
+        """Starts a connector with its state in the directory PLACE and its log in PLACE.log."""
+        token = self.token("connector", "token", "office", "--name", name)
+        connector = Role(self, "connector", place, [
+            self.zt, "connector", "--state", self.work / place, *flags],
             ["--token-file", token]).start()
-        self.wait_until_online("connector", "gate-house")
+        self.wait_until_online("connector", name)
+        return connector
 
     def wait_until_online(self, kind, name):
         """Waits until the controller sees a relay or connector of this name."""
