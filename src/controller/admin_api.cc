@@ -8,6 +8,7 @@
 #include <set>
 #include <utility>
 
+#include "controller/explanation.h"
 #include "controller/journal.h"
 #include "crypto/hash.h"
 #include "wire/json.h"
@@ -176,6 +177,7 @@ Outcome AdminApi::dispatch(const Administrator& admin) {
   if (path.size() != 4) return fail(no_such_object("path"));
   if (kind == "events") return events(admin);
   if (kind == "audit") return audit(admin);
+  if (kind == "explain") return explain(admin);
   if (kind == "signing-keys") return signing_keys(admin);
   if (kind == "relay-tokens") {
     if (method_of(admin.call) != "POST") return not_allowed("POST");
@@ -471,23 +473,45 @@ Outcome AdminApi::create_key(const Administrator& admin, const ServiceAccount& a
 
 Outcome AdminApi::key(const Administrator& admin, const ServiceAccount& account) {
   const std::string_view method = method_of(admin.call);
-  if (method != "GET" && method != "DELETE") return not_allowed("GET, HEAD, DELETE");
+  if (method != "GET" && method != "PATCH" && method != "DELETE") {
+    return not_allowed("GET, HEAD, PATCH, DELETE");
+  }
   auto row = context_.store.service_account_keys().find(admin.tenant, KeyId{admin.call.path[6]});
   if (row && row->account != account.id) row = std::unexpected(StoreError::not_found);
   if (!row) return fail(row.error(), "key");
   if (method == "GET") return answer_with_etag(200, *row, json_of(*row));
-  if (row->is_revoked) return Answer{.status = 204};
-  row->is_revoked = true;
+  if (const auto match = require_match(admin.call, row->version); !match) {
+    return fail(match.error());
+  }
+  if (method == "DELETE") {
+    if (row->is_revoked) return Answer{.status = 204};
+    row->is_revoked = true;
+    const auto changed = change_key(admin, *std::move(row), "revoke");
+    if (!changed) return changed;
+    return Answer{.status = 204};
+  }
+  auto body = BodyReader::parse(admin.call, true);
+  if (!body) return fail(body.error());
+  body->name("name", row->name, Presence::optional);
+  body->time("expires", row->expires, Presence::optional);
+  if (const auto done = body->done(); !done) return fail(done.error());
+  return change_key(admin, *std::move(row), "update");
+}
+
+Outcome AdminApi::change_key(const Administrator& admin, ServiceAccountKey row,
+                             std::string_view verb) {
   auto change = Change::begin(context_.access, {admin.tenant, admin.key.text, admin.call.now});
   if (!change) return fail(change.error(), "key");
-  const auto version = context_.store.service_account_keys().update(admin.tenant, *row);
+  const auto version = context_.store.service_account_keys().update(admin.tenant, row);
   if (!version) return fail(version.error(), "key");
-  const Json detail = {{"service_account", account.id.text}};
-  auto done = change->audit("service_account_key.revoke", row->id.text, wire::json_text(detail));
+  row.version = *version;
+  const Json value = json_of(row);
+  auto done = change->audit(action_of("service account key", verb), row.id.text,
+                            wire::json_text(value));
   change->affect_access();
   if (done) done = change->commit();
   if (!done) return fail(done.error(), "key");
-  return Answer{.status = 204};
+  return answer_with_etag(200, row, value);
 }
 
 // --- Other secrets that are shown once.
@@ -696,6 +720,44 @@ Outcome AdminApi::audit(const Administrator& admin) {
                                      : next_cursor(entries->size(), query.limit,
                                                    std::to_string(entries->back().sequence));
   return answer(200, page_json(std::move(items), next));
+}
+
+// --- Why.
+
+namespace {
+
+// parse_question reads what explain is asked.
+Attempt<policy::Request> parse_question(const Call& call) {
+  const auto known = require_parameters(call, {"subject", "host", "port", "protocol"});
+  if (!known) return fail(known.error());
+  const auto subject = call.query.find("subject");
+  const auto host = parse_host(call.query.find("host").value_or(""));
+  const auto port = parse_whole(call.query.find("port").value_or(""));
+  const auto protocol = parse_protocol(call.query.find("protocol").value_or("tcp"));
+  if (!subject) return fail(problem(400, "the parameter \"subject\" must be an id"));
+  if (!host) return fail(problem(400, "the parameter \"host\" must be a name or an address"));
+  if (!port || *port < 1 || *port > 65535) {
+    return fail(problem(400, "the parameter \"port\" must be 1 to 65535"));
+  }
+  if (!protocol) return fail(problem(400, "the parameter \"protocol\" must be tcp or udp"));
+  return policy::Request{.subject = {std::string(*subject)},
+                         .target = {.host = policy::canonical_host(*host),
+                                    .port = static_cast<std::uint16_t>(*port),
+                                    .protocol = *protocol},
+                         .resource = std::nullopt};
+}
+
+}  // namespace
+
+Outcome AdminApi::explain(const Administrator& admin) {
+  if (method_of(admin.call) != "GET") return not_allowed("GET, HEAD");
+  const auto question = parse_question(admin.call);
+  if (!question) return fail(question.error());
+  const auto is_online = [&](const ConnectorId& connector) {
+    return nodes_.is_online(connector.text, admin.call.now);
+  };
+  return answer(200, explanation_of(admin.state.directory, *question, is_online,
+                                    admin.call.now.unix_time));
 }
 
 }  // namespace zt::controller

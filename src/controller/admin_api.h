@@ -8,19 +8,21 @@
 //     GET    KIND            {"items":[…],"next_cursor":…}; ?limit= (1 to 500), ?cursor=, ?name=
 //     POST   KIND            201, the object
 //     GET    KIND/ID         the object, with an ETag
-//     PATCH  KIND/ID         the members to change; If-Match guards against overwriting others'
-//     work DELETE KIND/ID         204; 409 while something refers to it
+//     PATCH  KIND/ID         the members to change
+//     DELETE KIND/ID         204; 409 while something refers to it
 //
-//   where KIND is networks, connectors, relays, resources, groups, users, service-accounts,
+//   PATCH and DELETE with If-Match answer 412 if the object has changed, and change nothing.
+//   KIND is networks, connectors, relays, resources, groups, users, service-accounts,
 //   devices, access-rules, api-keys, enrolment-tokens. Secrets are made here and shown once:
 //
 //     POST networks/ID/connector-tokens, POST relay-tokens    201 {"token":"zt1.…", …}
 //     POST service-accounts/ID/keys                           201 {"file":"{…}", …}
 //     POST api-keys                                           201 {"token":"zta_…", …}
-//     GET service-accounts/ID/keys; DELETE service-accounts/ID/keys/ID revokes
+//     GET service-accounts/ID/keys; PATCH service-accounts/ID/keys/ID; DELETE revokes it
 //     GET groups/ID/members; PUT and DELETE groups/ID/members/SUBJECT
 //     GET signing-keys; POST signing-keys/rotate
 //     GET events, audit      newest first, with filters
+//     GET explain            ?subject=ID&host=&port=&protocol=: a decision and what led to it
 //
 //   Every change is one transaction with its audit entry (see access.h).
 //
@@ -80,12 +82,15 @@ class AdminApi {
   [[nodiscard]] Outcome keys(const Administrator& admin, const ServiceAccount& account);
   [[nodiscard]] Outcome create_key(const Administrator& admin, const ServiceAccount& account);
   [[nodiscard]] Outcome key(const Administrator& admin, const ServiceAccount& account);
+  [[nodiscard]] Outcome change_key(const Administrator& admin, ServiceAccountKey row,
+                                   std::string_view verb);
   [[nodiscard]] Outcome create_api_key(const Administrator& admin);
   [[nodiscard]] Outcome create_token(const Administrator& admin, EnrolmentTokenRow row);
   [[nodiscard]] Outcome signing_keys(const Administrator& admin);
   [[nodiscard]] Outcome rotate_signing_key(const Administrator& admin);
   [[nodiscard]] Outcome events(const Administrator& admin);
   [[nodiscard]] Outcome audit(const Administrator& admin);
+  [[nodiscard]] Outcome explain(const Administrator& admin);
 
   ApiContext context_;
   const NodeApi& nodes_;

@@ -46,6 +46,7 @@ constexpr Route kRoutes[] = {
     {"GET", "enrolment-tokens"},
     {"GET", "events"},
     {"GET", "audit"},
+    {"GET", "explain"},
     {"GET", "signing-keys"},
     {"POST", "signing-keys/rotate"},
     {"GET", "no-such-thing"},
