@@ -42,12 +42,16 @@ std::expected<AdminAccess, std::string> AdminAccess::read(const std::filesystem:
       fmt::format("{}: not the access of an administrator of zt", path.string()));
 }
 
-std::expected<void, std::string> AdminAccess::write(const std::filesystem::path& path) const {
+Secret AdminAccess::format() const {
   const Json object = {{"zt", "admin"},
                        {"url", grant::to_controller_url(controller)},
                        {"pin", controller_key.to_text()},
                        {"api_key", api_key.reveal()}};
-  const Secret text(wire::pretty_json_text(object) + "\n");
+  return Secret(wire::pretty_json_text(object) + "\n");
+}
+
+std::expected<void, std::string> AdminAccess::write(const std::filesystem::path& path) const {
+  const Secret text = format();
   const auto written = io::write_file(path, as_bytes(text.reveal()), io::FileMode::secret);
   if (!written) {
     return std::unexpected(fmt::format("{}: {}", path.string(), io::to_text(written.error())));

@@ -25,6 +25,9 @@ struct AdminAccess {
   [[nodiscard]] static std::expected<AdminAccess, std::string> read(
       const std::filesystem::path& path);
   [[nodiscard]] std::expected<void, std::string> write(const std::filesystem::path& path) const;
+
+  // format returns what such a file holds.
+  [[nodiscard]] Secret format() const;
 };
 
 }  // namespace zt::app

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <set>
 
 #include "zt/base/ids.h"
 #include "zt/base/protocol.h"
@@ -31,12 +32,12 @@ void add_text(Json& body, const char* member, const std::string& text) {
 }
 
 // read_protocols adds "protocols" and "ports" to a rule, or returns a sentence.
-std::optional<std::string> read_protocols(const RuleArguments& arguments, Json& body) {
-  if (arguments.tcp.empty() && arguments.udp.empty()) return std::nullopt;
+std::optional<std::string> read_protocols(const std::string& tcp, const std::string& udp,
+                                          Json& body) {
+  if (tcp.empty() && udp.empty()) return std::nullopt;
   Json protocols = Json::array();
   Json ports;
-  for (const auto& [protocol, text] :
-       {std::pair("tcp", &arguments.tcp), std::pair("udp", &arguments.udp)}) {
+  for (const auto& [protocol, text] : {std::pair("tcp", &tcp), std::pair("udp", &udp)}) {
     if (text->empty()) continue;
     const auto value = ports_body(fmt::format("--{}", protocol), *text);
     if (!value) return value.error();
@@ -156,12 +157,74 @@ BodyOrSentence rule_body(const RuleArguments& arguments, UnixTime now) {
                {"effect", arguments.is_deny ? "deny" : "allow"},
                {"subjects", arguments.subjects},
                {"resources", arguments.resources}};
-  if (auto sentence = read_protocols(arguments, body)) return std::unexpected(std::move(*sentence));
+  if (auto sentence = read_protocols(arguments.tcp, arguments.udp, body)) {
+    return std::unexpected(std::move(*sentence));
+  }
   if (!arguments.until.empty()) {
     auto time = time_body("--until", arguments.until, now);
     if (!time) return time;
     body["valid_until"] = std::move(*time);
   }
+  return body;
+}
+
+namespace {
+
+// ListChange is what is done to one list of a rule.
+struct ListChange {
+  const char* member;
+  const std::vector<std::string>& added;
+  const std::vector<std::string>& removed;
+};
+
+// change_list adds the changed list to `body`, or returns a sentence.
+std::optional<std::string> change_list(const Json& rule, const ListChange& change, Json& body) {
+  if (change.added.empty() && change.removed.empty()) return std::nullopt;
+  constexpr std::size_t kListedMax = 100'000;
+  std::set<std::string> ids;
+  if (const Json* const held = wire::array_member(rule, change.member, kListedMax)) {
+    for (const Json& id : *held) {
+      if (id.is_string()) ids.insert(id.get<std::string>());
+    }
+  }
+  for (const std::string& id : change.removed) {
+    if (ids.erase(id) == 0) return fmt::format("the rule does not name {}", id);
+  }
+  ids.insert(change.added.begin(), change.added.end());
+  if (ids.empty()) {
+    return fmt::format("the rule would be left without {}: delete or disable it", change.member);
+  }
+  body[change.member] = ids;
+  return std::nullopt;
+}
+
+}  // namespace
+
+BodyOrSentence rule_changes_body(const Json& rule, const RuleChanges& changes, UnixTime now) {
+  Json body = Json::object();
+  add_text(body, "name", changes.name);
+  for (const ListChange& change :
+       {ListChange{"subjects", changes.subjects_added, changes.subjects_removed},
+        ListChange{"resources", changes.resources_added, changes.resources_removed}}) {
+    if (auto sentence = change_list(rule, change, body)) {
+      return std::unexpected(std::move(*sentence));
+    }
+  }
+  if (changes.is_allow) body["effect"] = "allow";
+  if (changes.is_deny) body["effect"] = "deny";
+  if (auto sentence = read_protocols(changes.tcp, changes.udp, body)) {
+    return std::unexpected(std::move(*sentence));
+  }
+  if (changes.is_for_all_ports) {
+    body["protocols"] = Json::array();
+    body["ports"] = "all";
+  }
+  if (!changes.until.empty()) {
+    auto time = time_body("--until", changes.until, now);
+    if (!time) return time;
+    body["valid_until"] = std::move(*time);
+  }
+  if (body.empty()) return std::unexpected("nothing to change was given: see --help");
   return body;
 }
 

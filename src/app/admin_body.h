@@ -84,4 +84,22 @@ struct RuleArguments {
 // different ports are two rules.
 [[nodiscard]] BodyOrSentence rule_body(const RuleArguments& arguments, UnixTime now);
 
+struct RuleChanges {
+  std::string name;
+  std::vector<std::string> subjects_added;  // Ids, or the words for all.
+  std::vector<std::string> subjects_removed;
+  std::vector<std::string> resources_added;
+  std::vector<std::string> resources_removed;
+  bool is_allow = false;
+  bool is_deny = false;
+  std::string tcp;  // With `udp`: replaces the protocols and ports.
+  std::string udp;
+  bool is_for_all_ports = false;
+  std::string until;
+};
+// rule_changes_body returns what changes `rule`, an object of the API. It fails if nothing was
+// given, if what shall be removed is not there, and if nobody or nothing would be left.
+[[nodiscard]] BodyOrSentence rule_changes_body(const wire::Json& rule, const RuleChanges& changes,
+                                               UnixTime now);
+
 }  // namespace zt::app

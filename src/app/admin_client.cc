@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include "app/table.h"
 #include "app/version.h"
 #include "http/http1_client.h"
 #include "http/tls_session.h"
@@ -27,14 +28,6 @@ using Result = std::expected<AdminAnswer, AdminFailure>;
 
 constexpr std::size_t kReadSize = 16 << 10;
 constexpr std::string_view kApiRoot = "/api/v1/admin/";
-
-// printable replaces control characters: a terminal obeys them.
-std::string printable(std::string text) {
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  }
-  return text;
-}
 
 // Exchange is one call, from the name of the controller to the end of its answer.
 class Exchange {
@@ -280,6 +273,12 @@ Result judge_answer(int status, std::string_view body) {
     case 403:
       return std::unexpected(
           AdminFailure{ExitCode::denied, fmt::format("the controller refuses: {}", detail)});
+    case 412:
+      return std::unexpected(AdminFailure{
+          ExitCode::failed,
+          fmt::format("{}. Somebody else was faster, and nothing was done: look at it (show), then "
+                      "give the command again",
+                      detail)});
     case 400:
     case 422:
       return std::unexpected(AdminFailure{ExitCode::usage, std::move(detail)});

@@ -49,7 +49,8 @@ struct AdminAnswer {
 };
 
 // judge_answer turns a response into what a command goes on with: the JSON of a success, or a
-// failure. 401 and 403 are `denied`, 400 and 422 are `usage`, everything else is `failed`.
+// failure. 401 and 403 are `denied`, 400 and 422 are `usage`, everything else is `failed`. The
+// sentence of 412, somebody else's change in between, says what to do.
 [[nodiscard]] std::expected<AdminAnswer, AdminFailure> judge_answer(int status,
                                                                     std::string_view body);
 
@@ -62,6 +63,8 @@ class AdminClient {
 
   // call fails with `unreachable` if there was no answer at all, else as judge_answer does.
   [[nodiscard]] std::expected<AdminAnswer, AdminFailure> call(const AdminRequest& request) const;
+
+  [[nodiscard]] const AdminAccess& access() const { return access_; }
 
  private:
   AdminAccess access_;

@@ -2,6 +2,8 @@
 // app/admin_command.cc: `zt admin …`, and the part of it about networks, connectors and relays.
 #include <fmt/format.h>
 
+#include <array>
+
 #include "app/admin_leaf.h"
 #include "app/admin_list.h"
 #include "zt/http/query.h"
@@ -21,13 +23,16 @@ struct MakeTokenArguments {
 
 Done make_token(const AdminSession& session, const MakeTokenArguments& arguments,
                 const std::string& path) {
+  if (Done checked = check_secret_output(arguments.common, arguments.output); !checked) {
+    return checked;
+  }
   auto body = token_body(arguments.token);
   if (!body) return usage(body.error());
-  const auto made = session.make_secret(path, std::move(*body), "token",
-                                        std::string(kEnrolmentTokens.path), arguments.output);
+  const auto made = session.make_secret(
+      {.path = path, .member = "token", .undo = std::string(kEnrolmentTokens.path)},
+      std::move(*body), arguments.output);
   if (!made) return std::unexpected(made.error());
-  // Standard output holds the token and nothing else, for $(…).
-  fmt::print(stderr, "{} expires {}\n", text_in(*made, "id"), text_in(*made, "expires"));
+  print_secret_made(arguments.common, *made);
   return {};
 }
 
@@ -42,7 +47,9 @@ Done make_relay_token(const AdminSession& session, const MakeTokenArguments& arg
   return make_token(session, arguments, "relay-tokens");
 }
 
-void add_token_options(CLI::App& leaf, MakeTokenArguments& arguments) {
+void add_token_options(CLI::App& leaf, const std::shared_ptr<MakeTokenArguments>& made) {
+  MakeTokenArguments& arguments = *made;
+  add_json_flag(leaf, made);
   leaf.add_option("--name", arguments.token.name, "What the enrolled node is called");
   leaf.add_option("--uses", arguments.token.uses, "How many nodes it enrols; default: 1")
       ->check(CLI::Range(1, 10'000));
@@ -56,7 +63,7 @@ void add_connector_token(CLI::App& parent, Chosen& chosen) {
                             arguments, make_connector_token);
   leaf.add_option("NETWORK", arguments->network, "Name or id of the connector's network")
       ->required();
-  add_token_options(leaf, *arguments);
+  add_token_options(leaf, arguments);
   leaf.footer(
       "Examples:\n"
       "  ZT_TOKEN=$(zt admin connector token office) zt connector\n"
@@ -71,7 +78,7 @@ void add_relay_token(CLI::App& parent, Chosen& chosen) {
                   "HOST:PORT (UDP) at which connectors and clients reach the relay")
       ->required();
   leaf.add_option("--region", arguments->token.region, "Where it stands, for people");
-  add_token_options(leaf, *arguments);
+  add_token_options(leaf, arguments);
   leaf.footer(
       "Example:\n"
       "  zt admin relay token --address relay.example.com:443 --name fra-1 --out relay.token");
@@ -85,6 +92,7 @@ void add_node_commands(CLI::App& admin, Chosen& chosen) {
   add_create_plain(network, chosen, kNetworks);
   add_list(network, chosen, kNetworks);
   add_show(network, chosen, kNetworks);
+  add_update(network, chosen, kNetworks);
   add_delete(network, chosen, kNetworks);
 
   CLI::App& connector =
@@ -92,6 +100,7 @@ void add_node_commands(CLI::App& admin, Chosen& chosen) {
   add_connector_token(connector, chosen);
   add_list(connector, chosen, kConnectors);
   add_show(connector, chosen, kConnectors);
+  add_update(connector, chosen, kConnectors);
   add_switches(connector, chosen, kConnectors);
   add_delete(connector, chosen, kConnectors);
 
@@ -101,11 +110,20 @@ void add_node_commands(CLI::App& admin, Chosen& chosen) {
   add_relay_token(relay, chosen);
   add_list(relay, chosen, kRelays);
   add_show(relay, chosen, kRelays);
+  constexpr std::array<TextChange, 2> kRelayChanges{{
+      {.option = "--address",
+       .member = "address",
+       .help = "HOST:PORT (UDP) at which connectors and clients reach it"},
+      {.option = "--region", .member = "region", .help = "Where it stands, for people"},
+  }};
+  add_update(relay, chosen, kRelays, kRelayChanges);
   add_switches(relay, chosen, kRelays);
   add_delete(relay, chosen, kRelays);
 
   CLI::App& token = add_kind_group(admin, kEnrolmentTokens, "Enrolment tokens that were made");
+  token.alias("token");
   add_list(token, chosen, kEnrolmentTokens);
+  add_show(token, chosen, kEnrolmentTokens);
   add_delete(token, chosen, kEnrolmentTokens);
 }
 
@@ -116,9 +134,11 @@ void add_admin_commands(CLI::App& app, Chosen& chosen) {
   add_node_commands(*admin, chosen);
   add_policy_commands(*admin, chosen);
   add_subject_commands(*admin, chosen);
+  add_explain_command(*admin, chosen);
   add_log_commands(*admin, chosen);
   admin->footer(
       "Objects are named by their name or id. Lists are tables, or one JSON array with --json.\n"
+      "What somebody else changes at the same time is never overwritten: the command fails.\n"
       "\n"
       "The access file says where the controller is, which key it has, and holds an API key: "
       "given\n"
@@ -132,6 +152,7 @@ void add_admin_commands(CLI::App& app, Chosen& chosen) {
       "  zt admin service-account create ci\n"
       "  zt admin service-account key ci --expires 90d --out ci.json\n"
       "  zt admin rule create ci-db --subject svc:ci --resource db\n"
+      "  zt admin explain svc:ci db.internal:5432\n"
       "\n"
       "Exit codes: 0 done, 1 failed, 2 wrong usage or access file, 3 the API key is refused,\n"
       "4 the controller cannot be reached.");

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "app/admin_list.h"
+#include "app/table.h"
 #include "zt/http/query.h"
 
 namespace zt::app {
@@ -49,7 +50,7 @@ Done list_objects(const AdminSession& session, const ObjectArguments& arguments)
 Done show_object(const AdminSession& session, const ObjectArguments& arguments) {
   const auto object = session.find(arguments.kind, arguments.object);
   if (!object) return std::unexpected(object.error());
-  fmt::print("{}\n", object->dump(2, ' ', false, Json::error_handler_t::replace));
+  fmt::print("{}\n", wire::pretty_json_text(*object));
   return {};
 }
 
@@ -65,7 +66,8 @@ Done set_enabled(const AdminSession& session, const ObjectArguments& arguments, 
 Done delete_object(const AdminSession& session, const ObjectArguments& arguments) {
   const auto object = session.find(arguments.kind, arguments.object);
   if (!object) return std::unexpected(object.error());
-  const auto removed = session.remove(path_of(arguments.kind, text_in(*object, "id")));
+  const auto removed =
+      session.remove(path_of(arguments.kind, text_in(*object, "id")), version_in(*object));
   if (!removed) return removed;
   print_made(arguments.common, "deleted", arguments.kind, *object);
   return {};
@@ -95,17 +97,28 @@ void add_secret_options(CLI::App& leaf, SecretOutput& output, bool is_required) 
   leaf.add_flag("--force", output.is_forced, "Replace the file if it is there");
 }
 
+Done check_secret_output(const CommonArguments& common, const SecretOutput& output) {
+  if (!common.is_json || output.file != "-") return {};
+  return usage("--json needs --out FILE: standard output would hold the secret");
+}
+
+void print_secret_made(const CommonArguments& common, const Json& made) {
+  if (common.is_json) {
+    fmt::print("{}\n", wire::pretty_json_text(made));
+    return;
+  }
+  const std::string expires = text_in(made, "expires");
+  fmt::print(stderr, "{} expires {}\n", text_in(made, "id"), expires.empty() ? "never" : expires);
+}
+
 void print_made(const CommonArguments& common, const char* verb, const Kind& kind,
                 const Json& object) {
   if (common.is_json) {
     fmt::print("{}\n", wire::pretty_json_text(object));
     return;
   }
-  std::string name = text_in(object, "name");
-  for (char& c : name) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';  // A terminal obeys these.
-  }
-  fmt::print("{} {} \"{}\" ({})\n", verb, kind.noun, name, text_in(object, "id"));
+  fmt::print("{} {} \"{}\" ({})\n", verb, kind.noun, printable(text_in(object, "name")),
+             printable(text_in(object, "id")));
 }
 
 void add_list(CLI::App& parent, Chosen& chosen, const Kind& kind) {
@@ -117,9 +130,10 @@ void add_list(CLI::App& parent, Chosen& chosen, const Kind& kind) {
 
 void add_show(CLI::App& parent, Chosen& chosen, const Kind& kind) {
   auto arguments = arguments_for(kind);
-  add_object(add_leaf(parent, chosen, "show", fmt::format("Print {} as JSON", singular(kind)),
-                      arguments, show_object),
-             arguments);
+  CLI::App& leaf = add_leaf(parent, chosen, "show", fmt::format("Print {} as JSON", singular(kind)),
+                            arguments, show_object);
+  add_object(leaf, arguments);
+  leaf.add_flag("--json", arguments->common.is_json, "As without: an object is shown as JSON");
 }
 
 void add_switches(CLI::App& parent, Chosen& chosen, const Kind& kind) {
@@ -148,6 +162,8 @@ void add_delete(CLI::App& parent, Chosen& chosen, const Kind& kind) {
   CLI::App& leaf = add_leaf(parent, chosen, "delete", fmt::format("Delete {}", singular(kind)),
                             arguments, delete_object);
   add_object(leaf, arguments);
+  add_json_flag(leaf, arguments);
+  leaf.alias("revoke");
   leaf.footer("Nothing that other objects refer to can be deleted: delete those first.");
 }
 

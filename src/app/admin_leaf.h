@@ -8,6 +8,7 @@
 
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -52,6 +53,13 @@ void add_json_flag(CLI::App& leaf, const std::shared_ptr<Arguments>& arguments) 
 // add_secret_options adds --out and --force.
 void add_secret_options(CLI::App& leaf, SecretOutput& output, bool is_required);
 
+// check_secret_output refuses --json where standard output holds the secret.
+[[nodiscard]] Done check_secret_output(const CommonArguments& common, const SecretOutput& output);
+
+// print_secret_made tells about what has a secret, which went elsewhere: on standard error, for
+// standard output may hold the secret; or as JSON.
+void print_secret_made(const CommonArguments& common, const wire::Json& made);
+
 // print_made tells about an object that was made or changed: `verb` "created".
 void print_made(const CommonArguments& common, const char* verb, const Kind& kind,
                 const wire::Json& object);
@@ -61,6 +69,18 @@ void add_list(CLI::App& parent, Chosen& chosen, const Kind& kind);
 void add_show(CLI::App& parent, Chosen& chosen, const Kind& kind);
 void add_switches(CLI::App& parent, Chosen& chosen, const Kind& kind);
 void add_delete(CLI::App& parent, Chosen& chosen, const Kind& kind);
+
+// TextChange is an option of an update, for a member that is text or a time.
+struct TextChange {
+  const char* option;  // "--email".
+  const char* member;
+  const char* help;
+  bool is_time = false;
+};
+
+// add_update adds the update of --name and `changes`; in admin_update.cc.
+void add_update(CLI::App& parent, Chosen& chosen, const Kind& kind,
+                std::span<const TextChange> changes = {});
 
 // add_create_plain adds the creation of objects that have nothing but a name.
 void add_create_plain(CLI::App& parent, Chosen& chosen, const Kind& kind);
@@ -73,5 +93,6 @@ void add_node_commands(CLI::App& admin, Chosen& chosen);
 void add_subject_commands(CLI::App& admin, Chosen& chosen);
 void add_policy_commands(CLI::App& admin, Chosen& chosen);
 void add_log_commands(CLI::App& admin, Chosen& chosen);
+void add_explain_command(CLI::App& admin, Chosen& chosen);
 
 }  // namespace zt::app

@@ -224,6 +224,15 @@ ListView audit_view() {
   return {kAuditColumns, kActors};
 }
 
+std::string line_text(const Json& item, std::span<const Column> columns, const Names& names) {
+  std::string line;
+  for (const Column& column : columns) {
+    line += (line.empty() ? "" : "  ") +
+            printable(item.is_object() ? cell(item, column, names) : std::string("-"));
+  }
+  return line;
+}
+
 std::string list_text(const Json& items, std::span<const Column> columns, const Names& names) {
   std::vector<std::string> heads;
   for (const Column& column : columns) heads.emplace_back(column.head);

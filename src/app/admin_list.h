@@ -46,6 +46,10 @@ struct ListView {
 [[nodiscard]] std::string list_text(const wire::Json& items, std::span<const Column> columns,
                                     const Names& names);
 
+// line_text writes one item as one line, two spaces between its cells.
+[[nodiscard]] std::string line_text(const wire::Json& item, std::span<const Column> columns,
+                                    const Names& names);
+
 // print_list prints items to standard output.
 [[nodiscard]] Done print_list(const AdminSession& session, const wire::Json& items,
                               const ListView& view, bool is_json);

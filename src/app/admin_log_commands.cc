@@ -2,6 +2,7 @@
 // app/admin_log_commands.cc: what happened: flow events, the audit; and the tenant's signing keys.
 #include <fmt/format.h>
 
+#include "app/admin_follow.h"
 #include "app/admin_leaf.h"
 #include "app/admin_list.h"
 #include "io/clock.h"
@@ -15,6 +16,7 @@ namespace {
 struct LogArguments {
   CommonArguments common;
   std::size_t limit = 100;
+  bool is_followed = false;
   std::string since;
   std::string subject;
   std::string resource;
@@ -79,6 +81,10 @@ Done list_events(const AdminSession& session, const LogArguments& arguments) {
   if (!done) return done;
   add_parameter(query, "flow", arguments.flow);
   add_parameter(query, "event", arguments.event);
+  if (arguments.is_followed) {
+    return follow(session, {"events", query, arguments.limit, events_view()},
+                  arguments.common.is_json);
+  }
   const auto items = session.list("events", query, arguments.limit);
   if (!items) return std::unexpected(items.error());
   return print_list(session, *items, events_view(), arguments.common.is_json);
@@ -89,6 +95,10 @@ Done list_audit(const AdminSession& session, const LogArguments& arguments) {
   if (const Done done = add_since(query, arguments.since); !done) return done;
   add_parameter(query, "action", arguments.action);
   add_parameter(query, "target", arguments.target);
+  if (arguments.is_followed) {
+    return follow(session, {"audit", query, arguments.limit, audit_view()},
+                  arguments.common.is_json);
+  }
   const auto items = session.list("audit", query, arguments.limit);
   if (!items) return std::unexpected(items.error());
   return print_list(session, *items, audit_view(), arguments.common.is_json);
@@ -100,9 +110,13 @@ Done list_signing_keys(const AdminSession& session, const LogArguments& argument
   return print_list(session, *items, signing_keys_view(), arguments.common.is_json);
 }
 
-Done rotate_signing_key(const AdminSession& session, const LogArguments& /*arguments*/) {
+Done rotate_signing_key(const AdminSession& session, const LogArguments& arguments) {
   const auto made = session.post("signing-keys/rotate", wire::Json::object());
   if (!made) return std::unexpected(made.error());
+  if (arguments.common.is_json) {
+    fmt::print("{}\n", wire::pretty_json_text(*made));
+    return {};
+  }
   fmt::print("created signing key {}, which signs from {} on\n", text_in(*made, "kid"),
              text_in(*made, "active_from"));
   return {};
@@ -112,6 +126,8 @@ void add_period(CLI::App& leaf, LogArguments& arguments) {
   leaf.add_option("--limit", arguments.limit, "At most so many, the newest first")
       ->check(CLI::Range(1, 100'000))
       ->capture_default_str();
+  leaf.add_flag("--follow", arguments.is_followed,
+                "Go on with what comes, oldest first, until Ctrl-C; with --json an object a line");
   leaf.add_option("--since", arguments.since, "Not older: 15m, 2d, or 2030-12-31T23:59:59Z");
 }
 
@@ -132,6 +148,7 @@ void add_events(CLI::App& admin, Chosen& chosen) {
       "An id finds what objects did that are deleted by now.\n\n"
       "Examples:\n"
       "  zt admin events --since 1h --event denied\n"
+      "  zt admin events --follow --limit 10\n"
       "  zt admin events --resource db --limit 1000 --json");
 }
 
@@ -143,7 +160,9 @@ void add_audit(CLI::App& admin, Chosen& chosen) {
   leaf.add_option("--action", arguments->action, "Only this action: access_rule.create");
   leaf.add_option("--target", arguments->target, "Only changes of this object, by id");
   add_json_flag(leaf, arguments);
-  leaf.footer("With --json each entry has the details of the change.");
+  leaf.footer(
+      "With --json each entry has the details of the change.\n\n"
+      "Example:\n  zt admin audit --since 1d --action grant.deny --json");
 }
 
 void add_signing_keys(CLI::App& admin, Chosen& chosen) {
@@ -153,9 +172,11 @@ void add_signing_keys(CLI::App& admin, Chosen& chosen) {
   auto listed = std::make_shared<LogArguments>();
   add_json_flag(add_leaf(*key, chosen, "list", "List the signing keys", listed, list_signing_keys),
                 listed);
-  add_leaf(*key, chosen, "rotate",
-           "Make a new signing key; the old ones overlap with it and retire",
-           std::make_shared<LogArguments>(), rotate_signing_key);
+  auto rotated = std::make_shared<LogArguments>();
+  add_json_flag(add_leaf(*key, chosen, "rotate",
+                         "Make a new signing key; the old ones overlap with it and retire", rotated,
+                         rotate_signing_key),
+                rotated);
 }
 
 }  // namespace

@@ -5,7 +5,6 @@
 #include "app/admin_leaf.h"
 #include "app/admin_list.h"
 #include "io/clock.h"
-#include "zt/http/query.h"
 
 namespace zt::app {
 
@@ -46,10 +45,8 @@ Done create_resource(const AdminSession& session, const ResourceCommand& command
 Done update_resource(const AdminSession& session, const ResourceCommand& command) {
   auto body = resource_changes(session, command);
   if (!body) return std::unexpected(body.error());
-  const auto id = session.find_id(kResources, command.resource);
-  if (!id) return std::unexpected(id.error());
-  const auto object =
-      session.patch(fmt::format("resources/{}", http::percent_encode(*id)), std::move(*body));
+  const auto object = session.change(kResources, command.resource,
+                                     [&](const Json&) -> Attempt<Json> { return *body; });
   if (!object) return std::unexpected(object.error());
   print_made(command.common, "updated", kResources, *object);
   return {};
@@ -105,22 +102,34 @@ struct RuleCommand {
   RuleArguments rule;
 };
 
-Done create_rule(const AdminSession& session, const RuleCommand& command) {
-  RuleArguments rule = command.rule;
-  const UnixTime now = io::read_clocks().unix_time;
-  if (const auto checked = rule_body(rule, now); !checked) return usage(checked.error());
-  for (std::string& subject : rule.subjects) {
+// find_subjects replaces what was typed by ids.
+Done find_subjects(const AdminSession& session, std::vector<std::string>& subjects) {
+  for (std::string& subject : subjects) {
     const auto reference = parse_subject(subject);
     if (!reference) return usage(reference.error());
     auto id = session.find_id(*reference);
     if (!id) return std::unexpected(id.error());
     subject = std::move(*id);
   }
-  for (std::string& resource : rule.resources) {
+  return {};
+}
+
+Done find_resources(const AdminSession& session, std::vector<std::string>& resources) {
+  for (std::string& resource : resources) {
     auto id = session.find_id(parse_rule_resource(resource));
     if (!id) return std::unexpected(id.error());
     resource = std::move(*id);
   }
+  return {};
+}
+
+Done create_rule(const AdminSession& session, const RuleCommand& command) {
+  RuleArguments rule = command.rule;
+  const UnixTime now = io::read_clocks().unix_time;
+  if (const auto checked = rule_body(rule, now); !checked) return usage(checked.error());
+  Done found = find_subjects(session, rule.subjects);
+  if (found) found = find_resources(session, rule.resources);
+  if (!found) return found;
   auto body = rule_body(rule, now);
   if (!body) return usage(body.error());
   const auto object = session.post("access-rules", std::move(*body));
@@ -157,6 +166,60 @@ void add_rule_create(CLI::App& parent, Chosen& chosen) {
       "  zt admin rule create no-billing --deny --subject everyone --resource billing");
 }
 
+struct RuleUpdate {
+  CommonArguments common;
+  std::string rule;  // Name or id.
+  RuleChanges changes;
+};
+
+Done update_rule(const AdminSession& session, const RuleUpdate& command) {
+  RuleChanges changes = command.changes;
+  Done found = find_subjects(session, changes.subjects_added);
+  if (found) found = find_subjects(session, changes.subjects_removed);
+  if (found) found = find_resources(session, changes.resources_added);
+  if (found) found = find_resources(session, changes.resources_removed);
+  if (!found) return found;
+  const auto object = session.change(kRules, command.rule, [&](const Json& rule) -> Attempt<Json> {
+    auto body = rule_changes_body(rule, changes, io::read_clocks().unix_time);
+    if (!body) return usage(body.error());
+    return std::move(*body);
+  });
+  if (!object) return std::unexpected(object.error());
+  print_made(command.common, "updated", kRules, *object);
+  return {};
+}
+
+void add_rule_update(CLI::App& parent, Chosen& chosen) {
+  auto command = std::make_shared<RuleUpdate>();
+  CLI::App& leaf = add_leaf(parent, chosen, "update", "Change what is given, leave the rest",
+                            command, update_rule);
+  RuleChanges& changes = command->changes;
+  leaf.add_option("NAME", command->rule, "Name or id of the rule")->required();
+  leaf.add_option("--name", changes.name, "New name");
+  const auto add_list_option = [&leaf](const char* option, std::vector<std::string>& list,
+                                       const char* help) {
+    leaf.add_option(option, list, help)->allow_extra_args(false);
+  };
+  add_list_option("--add-subject", changes.subjects_added,
+                  "svc:NAME, user:NAME, group:NAME, an id, or everyone. Repeatable");
+  add_list_option("--remove-subject", changes.subjects_removed, "Likewise");
+  add_list_option("--add-resource", changes.resources_added,
+                  "Name or id of a resource, or everything. Repeatable");
+  add_list_option("--remove-resource", changes.resources_removed, "Likewise");
+  CLI::Option* const allow = leaf.add_flag("--allow", changes.is_allow, "Allow it");
+  leaf.add_flag("--deny", changes.is_deny, "Forbid it, whatever other rules allow")
+      ->excludes(allow);
+  CLI::Option* const all =
+      leaf.add_flag("--all-ports", changes.is_for_all_ports, "Every port of both protocols");
+  leaf.add_option("--tcp", changes.tcp, "Only these TCP ports: 5432,8000-8100, all")->excludes(all);
+  leaf.add_option("--udp", changes.udp, "Only these UDP ports, likewise")->excludes(all);
+  leaf.add_option("--until", changes.until, "When it ends: 30d, 2030-12-31T23:59:59Z, or never");
+  add_json_flag(leaf, command);
+  leaf.footer(
+      "--tcp and --udp together replace the ports of the rule.\n\n"
+      "Example:\n  zt admin rule update oncall --add-subject svc:pager --until 12h");
+}
+
 }  // namespace
 
 void add_policy_commands(CLI::App& admin, Chosen& chosen) {
@@ -173,6 +236,7 @@ void add_policy_commands(CLI::App& admin, Chosen& chosen) {
   add_rule_create(rule, chosen);
   add_list(rule, chosen, kRules);
   add_show(rule, chosen, kRules);
+  add_rule_update(rule, chosen);
   add_switches(rule, chosen, kRules);
   add_delete(rule, chosen, kRules);
 }

@@ -75,9 +75,13 @@ std::unexpected<AdminFailure> usage(std::string sentence) {
 }
 
 std::string text_in(const Json& object, const char* member) {
-  if (!object.is_object()) return {};
-  const auto found = object.find(member);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+  return std::string(wire::text_member(object, member).value_or(""));
+}
+
+std::optional<std::int64_t> version_in(const Json& object) {
+  const auto version = wire::integer_member(object, "version");
+  if (!version) return std::nullopt;
+  return static_cast<std::int64_t>(*version);
 }
 
 // --- Secrets on their way out.
@@ -217,11 +221,21 @@ Attempt<Json> AdminSession::post(const std::string& path, Json body) const {
   return std::move(answer->body);
 }
 
-Attempt<Json> AdminSession::patch(const std::string& path, Json body) const {
+Attempt<Json> AdminSession::patch(const std::string& path, Json body,
+                                  std::optional<std::int64_t> version) const {
   auto answer =
-      call({.method = "PATCH", .path = path, .body = std::move(body), .version = std::nullopt});
+      call({.method = "PATCH", .path = path, .body = std::move(body), .version = version});
   if (!answer) return std::unexpected(answer.error());
   return std::move(answer->body);
+}
+
+Attempt<Json> AdminSession::change(const Kind& kind, const std::string& text,
+                                   const std::function<Attempt<Json>(const Json&)>& body) const {
+  const auto object = find(kind, text);
+  if (!object) return object;
+  auto changes = body(*object);
+  if (!changes) return changes;
+  return patch(object_path(kind, text_in(*object, "id")), std::move(*changes), version_in(*object));
 }
 
 Done AdminSession::put(const std::string& path) const {
@@ -230,28 +244,35 @@ Done AdminSession::put(const std::string& path) const {
   return {};
 }
 
-Done AdminSession::remove(const std::string& path) const {
-  const auto answer = call({.method = "DELETE", .path = path, .body = {}, .version = {}});
+Done AdminSession::remove(const std::string& path, std::optional<std::int64_t> version) const {
+  const auto answer = call({.method = "DELETE", .path = path, .body = {}, .version = version});
   if (!answer) return std::unexpected(answer.error());
   return {};
 }
 
-Attempt<Json> AdminSession::make_secret(const std::string& path, Json body, const char* member,
-                                        const std::string& undo, const SecretOutput& output) const {
+Attempt<Json> AdminSession::make_secret(const NewSecret& wanted, Json body,
+                                        const SecretOutput& output) const {
   if (auto checked = output.check(); !checked) return std::unexpected(checked.error());
-  auto made = post(path, std::move(body));
+  auto made = post(wanted.path, std::move(body));
   if (!made) return made;
-  const std::string secret = text_in(*made, member);
+  std::string secret = text_in(*made, wanted.member);
   if (secret.empty()) {
     return failure(
         ExitCode::failed,
-        fmt::format("the controller's answer has no \"{}\": is it a controller?", member));
+        fmt::format("the controller's answer has no \"{}\": is it a controller?", wanted.member));
   }
-  made->erase(member);
+  made->erase(wanted.member);
+  if (wanted.is_access_file) {
+    const AdminAccess& own = client_.access();
+    const AdminAccess access{.controller = own.controller,
+                             .controller_key = own.controller_key,
+                             .api_key = Secret(std::move(secret))};
+    secret = access.format().reveal();
+  }
   const auto written = output.write(secret.ends_with('\n') ? secret : secret + "\n");
   if (written) return made;
   const std::string id = text_in(*made, "id");
-  const auto undone = remove(undo + "/" + http::percent_encode(id));
+  const auto undone = remove(wanted.undo + "/" + http::percent_encode(id));
   return failure(ExitCode::failed, fmt::format("{}; {} {}", written.error().sentence, id,
                                                undone ? "was deleted again"
                                                       : "exists: delete it, its secret is lost"));

@@ -12,11 +12,17 @@
 //   A new secret goes to standard output or into a new file of mode 0600. If the file cannot be
 //   written the secret would be lost but valid: what it belongs to is deleted again.
 //
+//   Whoever changes what an object is, reads it first and says so (If-Match): two administrators
+//   cannot undo each other's work unseen. Switches and revocations must win, and do not ask.
+//
 // Limits   kItemsMax objects of a list.
 
 #include <cstddef>
+#include <cstdint>
 #include <expected>
+#include <functional>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -92,15 +98,28 @@ class AdminSession {
   [[nodiscard]] Attempt<Names> names(std::span<const Kind> kinds) const;
 
   [[nodiscard]] Attempt<wire::Json> post(const std::string& path, wire::Json body) const;
-  [[nodiscard]] Attempt<wire::Json> patch(const std::string& path, wire::Json body) const;
+  [[nodiscard]] Attempt<wire::Json> patch(const std::string& path, wire::Json body,
+                                          std::optional<std::int64_t> version = std::nullopt) const;
   [[nodiscard]] Done put(const std::string& path) const;
-  [[nodiscard]] Done remove(const std::string& path) const;
+  [[nodiscard]] Done remove(const std::string& path,
+                            std::optional<std::int64_t> version = std::nullopt) const;
+
+  // change finds the object that `text` names, and changes it by what `body` makes of it, unless
+  // somebody else has changed it since it was read.
+  [[nodiscard]] Attempt<wire::Json> change(
+      const Kind& kind, const std::string& text,
+      const std::function<Attempt<wire::Json>(const wire::Json&)>& body) const;
   [[nodiscard]] Attempt<AdminAnswer> call(const AdminRequest& request) const;
 
-  // make_secret posts `body`, writes the member `member` of the answer to `output`, and returns the
-  // rest of the answer. `undo` is the path below which the answer's id can be deleted.
-  [[nodiscard]] Attempt<wire::Json> make_secret(const std::string& path, wire::Json body,
-                                                const char* member, const std::string& undo,
+  // NewSecret says how a secret is made and where it goes.
+  struct NewSecret {
+    std::string path;             // To post to.
+    const char* member;           // Of the answer, which holds the secret.
+    std::string undo;             // The path below which the answer's id can be deleted.
+    bool is_access_file = false;  // The secret is an API key: write a whole access file with it.
+  };
+  // make_secret posts `body`, writes the secret to `output`, and returns the rest of the answer.
+  [[nodiscard]] Attempt<wire::Json> make_secret(const NewSecret& secret, wire::Json body,
                                                 const SecretOutput& output) const;
 
  private:
@@ -112,6 +131,9 @@ class AdminSession {
   AdminClient client_;
   std::string file_;  // For people.
 };
+
+// version_in returns the version of an object, for If-Match.
+[[nodiscard]] std::optional<std::int64_t> version_in(const wire::Json& object);
 
 // text_in returns a member that is a string, or nothing.
 [[nodiscard]] std::string text_in(const wire::Json& object, const char* member);

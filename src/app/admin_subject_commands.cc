@@ -3,9 +3,12 @@
 // and the API keys of administrators.
 #include <fmt/format.h>
 
+#include <array>
+
 #include "app/admin_leaf.h"
 #include "app/admin_list.h"
 #include "io/clock.h"
+#include "zt/base/rfc3339.h"
 #include "zt/http/query.h"
 
 namespace zt::app {
@@ -22,8 +25,13 @@ struct MemberArguments {
   std::string subject;
 };
 
-// member_path finds groups/ID/members/SUBJECT.
-Attempt<std::string> member_path(const AdminSession& session, const MemberArguments& arguments) {
+// Member is who is, or shall be, in which group.
+struct Member {
+  std::string group;  // Ids.
+  std::string subject;
+};
+
+Attempt<Member> find_member(const AdminSession& session, const MemberArguments& arguments) {
   const auto reference = parse_subject(arguments.subject);
   if (!reference) return usage(reference.error());
   if (reference->by == Reference::By::word || reference->kind == kGroups.path) {
@@ -31,23 +39,37 @@ Attempt<std::string> member_path(const AdminSession& session, const MemberArgume
                              arguments.subject));
   }
   const auto group = session.find_id(kGroups, arguments.group);
-  if (!group) return group;
+  if (!group) return std::unexpected(group.error());
   const auto subject = session.find_id(*reference);
-  if (!subject) return subject;
-  return fmt::format("groups/{}/members/{}", http::percent_encode(*group),
-                     http::percent_encode(*subject));
+  if (!subject) return std::unexpected(subject.error());
+  return Member{.group = *group, .subject = *subject};
+}
+
+Done change_member(const AdminSession& session, const MemberArguments& arguments,
+                   bool is_addition) {
+  const auto member = find_member(session, arguments);
+  if (!member) return std::unexpected(member.error());
+  const std::string path = fmt::format("groups/{}/members/{}", http::percent_encode(member->group),
+                                       http::percent_encode(member->subject));
+  const Done done = is_addition ? session.put(path) : session.remove(path);
+  if (!done) return done;
+  if (arguments.common.is_json) {
+    fmt::print("{}\n", wire::pretty_json_text({{"group", member->group},
+                                               {"subject", member->subject},
+                                               {"member", is_addition}}));
+  } else {
+    fmt::print("{} \"{}\" {} group \"{}\"\n", is_addition ? "added" : "removed", arguments.subject,
+               is_addition ? "to" : "from", arguments.group);
+  }
+  return {};
 }
 
 Done add_member(const AdminSession& session, const MemberArguments& arguments) {
-  const auto path = member_path(session, arguments);
-  if (!path) return std::unexpected(path.error());
-  return session.put(*path);
+  return change_member(session, arguments, true);
 }
 
 Done remove_member(const AdminSession& session, const MemberArguments& arguments) {
-  const auto path = member_path(session, arguments);
-  if (!path) return std::unexpected(path.error());
-  return session.remove(*path);
+  return change_member(session, arguments, false);
 }
 
 Done list_members(const AdminSession& session, const MemberArguments& arguments) {
@@ -63,6 +85,8 @@ void add_group_commands(CLI::App& admin, Chosen& chosen) {
   CLI::App& group = add_kind_group(admin, kGroups, "Groups of users and service accounts");
   add_create_plain(group, chosen, kGroups);
   add_list(group, chosen, kGroups);
+  add_show(group, chosen, kGroups);
+  add_update(group, chosen, kGroups);
   add_delete(group, chosen, kGroups);
   auto members = std::make_shared<MemberArguments>();
   CLI::App& listing =
@@ -77,6 +101,7 @@ void add_group_commands(CLI::App& admin, Chosen& chosen) {
                  arguments, is_addition ? add_member : remove_member);
     leaf.add_option("GROUP", arguments->group, "Name or id of the group")->required();
     leaf.add_option("SUBJECT", arguments->subject, "user:NAME, svc:NAME, or an id")->required();
+    add_json_flag(leaf, arguments);
   }
   group.footer(
       "Example:\n"
@@ -110,6 +135,9 @@ void add_user_commands(CLI::App& admin, Chosen& chosen) {
   add_json_flag(create, arguments);
   add_list(user, chosen, kUsers);
   add_show(user, chosen, kUsers);
+  constexpr std::array<TextChange, 1> kUserChanges{
+      {{.option = "--email", .member = "email", .help = "Electronic mail address"}}};
+  add_update(user, chosen, kUsers, kUserChanges);
   add_switches(user, chosen, kUsers);
   add_delete(user, chosen, kUsers);
 }
@@ -120,6 +148,8 @@ struct KeyArguments {
   std::string key;
   std::string name;
   std::string expires;
+  std::string overlap = "1h";
+  bool is_bare = false;
   SecretOutput output;
 };
 
@@ -140,21 +170,69 @@ Attempt<Json> key_body(const KeyArguments& arguments) {
   return body;
 }
 
-// tell says on standard error which key was made: standard output may hold the secret.
-void tell(const Json& made) {
-  const std::string expires = text_in(made, "expires");
-  fmt::print(stderr, "{} expires {}\n", text_in(made, "id"), expires.empty() ? "never" : expires);
+// new_key makes a key and writes it out; it returns the rest.
+Attempt<Json> new_key(const AdminSession& session, const KeyArguments& arguments,
+                      const std::string& path, Json body) {
+  return session.make_secret({.path = path, .member = "file", .undo = path}, std::move(body),
+                             arguments.output);
 }
 
 Done make_key(const AdminSession& session, const KeyArguments& arguments) {
+  if (Done checked = check_secret_output(arguments.common, arguments.output); !checked) {
+    return checked;
+  }
   auto body = key_body(arguments);
   if (!body) return std::unexpected(body.error());
   const auto path = keys_path(session, arguments);
   if (!path) return std::unexpected(path.error());
-  const auto made = session.make_secret(*path, std::move(*body), "file", *path, arguments.output);
+  const auto made = new_key(session, arguments, *path, std::move(*body));
   if (!made) return std::unexpected(made.error());
-  tell(*made);
+  print_secret_made(arguments.common, *made);
   return {};
+}
+
+// retire ends a key after the overlap, or at once; never later than it would end by itself.
+Done retire(const AdminSession& session, const KeyArguments& arguments, const std::string& path,
+            const Json& old) {
+  if (arguments.overlap == "none") return session.remove(path);
+  auto end = time_body("--overlap", arguments.overlap, io::read_clocks().unix_time);
+  if (!end) return usage(end.error());
+  const auto own_end = parse_rfc3339(text_in(old, "expires"));
+  const auto new_end = parse_rfc3339(end->is_string() ? end->get<std::string>() : std::string());
+  if (own_end && new_end && *own_end <= *new_end) return {};
+  const auto changed = session.patch(path, {{"expires", std::move(*end)}}, version_in(old));
+  if (!changed) return std::unexpected(changed.error());
+  return {};
+}
+
+Done rotate_key(const AdminSession& session, const KeyArguments& arguments) {
+  if (Done checked = check_secret_output(arguments.common, arguments.output); !checked) {
+    return checked;
+  }
+  if (arguments.overlap != "none" && !parse_duration(arguments.overlap)) {
+    return usage(fmt::format("--overlap: \"{}\" is no duration such as 30m or 1d, and not \"none\"",
+                             arguments.overlap));
+  }
+  auto body = key_body(arguments);
+  if (!body) return std::unexpected(body.error());
+  const auto path = keys_path(session, arguments);
+  if (!path) return std::unexpected(path.error());
+  const std::string old_path = fmt::format("{}/{}", *path, http::percent_encode(arguments.key));
+  const auto old = session.call({.path = old_path, .body = {}, .version = {}});
+  if (!old) return std::unexpected(old.error());
+  if (wire::boolean_member(old->body, "revoked").value_or(false)) {
+    return failure(ExitCode::failed,
+                   fmt::format("{} is revoked already: make a new key", arguments.key));
+  }
+  if (arguments.name.empty()) (*body)["name"] = text_in(old->body, "name");
+  const auto made = new_key(session, arguments, *path, std::move(*body));
+  if (!made) return std::unexpected(made.error());
+  print_secret_made(arguments.common, *made);
+  const Done done = retire(session, arguments, old_path, old->body);
+  if (done) return done;
+  return failure(done.error().code,
+                 fmt::format("the new key {} is made, but the old one lives on: {}",
+                             text_in(*made, "id"), done.error().sentence));
 }
 
 Done list_keys(const AdminSession& session, const KeyArguments& arguments) {
@@ -168,7 +246,15 @@ Done list_keys(const AdminSession& session, const KeyArguments& arguments) {
 Done revoke_key(const AdminSession& session, const KeyArguments& arguments) {
   const auto path = keys_path(session, arguments);
   if (!path) return std::unexpected(path.error());
-  return session.remove(fmt::format("{}/{}", *path, http::percent_encode(arguments.key)));
+  const Done done =
+      session.remove(fmt::format("{}/{}", *path, http::percent_encode(arguments.key)));
+  if (!done) return done;
+  if (arguments.common.is_json) {
+    fmt::print("{}\n", wire::pretty_json_text({{"id", arguments.key}, {"revoked", true}}));
+  } else {
+    fmt::print("revoked key {}\n", arguments.key);
+  }
+  return {};
 }
 
 void add_account_option(CLI::App& leaf, KeyArguments& arguments) {
@@ -183,6 +269,7 @@ void add_key_commands(CLI::App& account, Chosen& chosen) {
   make.add_option("--name", made->name, "What the key is called; default: as the account");
   make.add_option("--expires", made->expires, "365d, or 2030-12-31T23:59:59Z; default: never");
   add_secret_options(make, made->output, true);
+  add_json_flag(make, made);
   make.footer(
       "Example:\n"
       "  zt admin service-account key ci --expires 90d --out ci.json\n"
@@ -200,6 +287,28 @@ void add_key_commands(CLI::App& account, Chosen& chosen) {
                "Revoke a key: what was signed in with it ends at once", revoked, revoke_key);
   add_account_option(revoke, *revoked);
   revoke.add_option("KEY", revoked->key, "Id of the key, see keys")->required();
+  add_json_flag(revoke, revoked);
+}
+
+void add_rotate_key(CLI::App& account, Chosen& chosen) {
+  auto rotated = std::make_shared<KeyArguments>();
+  CLI::App& rotate = add_leaf(account, chosen, "rotate-key",
+                              "Make a key in the place of another, which ends after an overlap",
+                              rotated, rotate_key);
+  add_account_option(rotate, *rotated);
+  rotate.add_option("KEY", rotated->key, "Id of the key that ends, see keys")->required();
+  rotate
+      .add_option("--overlap", rotated->overlap,
+                  "For how long the old key is good: 1h, 7d, or none to revoke it at once")
+      ->capture_default_str();
+  rotate.add_option("--name", rotated->name, "What the new key is called; default: as the old one");
+  rotate.add_option("--expires", rotated->expires,
+                    "Of the new key: 365d, or a time; default: never");
+  add_secret_options(rotate, rotated->output, true);
+  add_json_flag(rotate, rotated);
+  rotate.footer(
+      "Example:\n"
+      "  zt admin service-account rotate-key ci key_01… --overlap 1d --expires 90d --out ci.json");
 }
 
 void add_service_account_commands(CLI::App& admin, Chosen& chosen) {
@@ -207,20 +316,28 @@ void add_service_account_commands(CLI::App& admin, Chosen& chosen) {
   add_create_plain(account, chosen, kServiceAccounts);
   add_list(account, chosen, kServiceAccounts);
   add_show(account, chosen, kServiceAccounts);
+  add_update(account, chosen, kServiceAccounts);
   add_switches(account, chosen, kServiceAccounts);
   add_delete(account, chosen, kServiceAccounts);
   add_key_commands(account, chosen);
+  add_rotate_key(account, chosen);
 }
 
 // --- API keys.
 
 Done make_api_key(const AdminSession& session, const KeyArguments& arguments) {
+  if (Done checked = check_secret_output(arguments.common, arguments.output); !checked) {
+    return checked;
+  }
   auto body = key_body(arguments);
   if (!body) return std::unexpected(body.error());
-  const auto made =
-      session.make_secret("api-keys", std::move(*body), "token", "api-keys", arguments.output);
+  const auto made = session.make_secret({.path = "api-keys",
+                                         .member = "token",
+                                         .undo = "api-keys",
+                                         .is_access_file = !arguments.is_bare},
+                                        std::move(*body), arguments.output);
   if (!made) return std::unexpected(made.error());
-  tell(*made);
+  print_secret_made(arguments.common, *made);
   return {};
 }
 
@@ -232,9 +349,22 @@ void add_api_key_commands(CLI::App& admin, Chosen& chosen) {
       ->required();
   create.add_option("--expires", arguments->expires,
                     "30d, or 2030-12-31T23:59:59Z; default: never");
+  create.add_flag("--bare", arguments->is_bare,
+                  "Write the key alone; without: an access file, as --access takes it");
   add_secret_options(create, arguments->output, true);
-  create.footer("Example:\n  zt admin api-key create terraform --expires 90d --out terraform.key");
+  add_json_flag(create, arguments);
+  create.footer(
+      "Examples:\n"
+      "  zt admin api-key create ada --out ada.json    # Ada uses it with --access or ZT_ADMIN\n"
+      "  zt admin api-key create terraform --expires 90d --bare --out terraform.key");
   add_list(key, chosen, kApiKeys);
+  add_show(key, chosen, kApiKeys);
+  constexpr std::array<TextChange, 1> kKeyChanges{
+      {{.option = "--expires",
+        .member = "expires",
+        .help = "When it ends: 30d, 2030-12-31T23:59:59Z, or never",
+        .is_time = true}}};
+  add_update(key, chosen, kApiKeys, kKeyChanges);
   add_delete(key, chosen, kApiKeys);
 }
 
@@ -247,6 +377,7 @@ void add_subject_commands(CLI::App& admin, Chosen& chosen) {
   CLI::App& device = add_kind_group(admin, kDevices, "Devices: where subjects have signed in");
   add_list(device, chosen, kDevices);
   add_show(device, chosen, kDevices);
+  add_update(device, chosen, kDevices);
   add_switches(device, chosen, kDevices);
   add_delete(device, chosen, kDevices);
   add_api_key_commands(admin, chosen);

@@ -7,12 +7,15 @@
 
 namespace zt::app {
 
+std::string printable(std::string text) {
+  std::ranges::replace_if(
+      text, [](char c) { return static_cast<unsigned char>(c) < 0x20U || c == 0x7f; }, '?');
+  return text;
+}
+
 void Table::add(std::vector<std::string> cells) {
   ZT_ASSERT(cells.size() == rows_.front().size());
-  for (std::string& cell : cells) {
-    std::ranges::replace_if(
-        cell, [](char c) { return static_cast<unsigned char>(c) < 0x20U || c == 0x7f; }, '?');
-  }
+  for (std::string& cell : cells) cell = printable(std::move(cell));
   rows_.push_back(std::move(cells));
 }
 

@@ -9,12 +9,15 @@
 
 namespace zt::app {
 
+// printable replaces control characters by '?': text may be a stranger's, and a terminal obeys
+// them.
+[[nodiscard]] std::string printable(std::string text);
+
 class Table {
  public:
   explicit Table(std::vector<std::string> heads) : rows_{std::move(heads)} {}
 
-  // add appends a row with as many cells as there are heads. Control characters in cells become
-  // '?': cells may hold what a stranger wrote, and a terminal obeys them.
+  // add appends a row with as many cells as there are heads, made printable.
   void add(std::vector<std::string> cells);
 
   [[nodiscard]] bool is_empty() const { return rows_.size() == 1; }

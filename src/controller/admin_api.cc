@@ -506,8 +506,8 @@ Outcome AdminApi::change_key(const Administrator& admin, ServiceAccountKey row,
   if (!version) return fail(version.error(), "key");
   row.version = *version;
   const Json value = json_of(row);
-  auto done = change->audit(action_of("service account key", verb), row.id.text,
-                            wire::json_text(value));
+  auto done =
+      change->audit(action_of("service account key", verb), row.id.text, wire::json_text(value));
   change->affect_access();
   if (done) done = change->commit();
   if (!done) return fail(done.error(), "key");
@@ -756,8 +756,8 @@ Outcome AdminApi::explain(const Administrator& admin) {
   const auto is_online = [&](const ConnectorId& connector) {
     return nodes_.is_online(connector.text, admin.call.now);
   };
-  return answer(200, explanation_of(admin.state.directory, *question, is_online,
-                                    admin.call.now.unix_time));
+  return answer(
+      200, explanation_of(admin.state.directory, *question, is_online, admin.call.now.unix_time));
 }
 
 }  // namespace zt::controller

@@ -130,11 +130,9 @@ Attempt<FlowEvent> parse_flow_event(const Json& value, std::size_t index, const 
 
 Json json_of(const StoredFlowEvent& stored) {
   const FlowEvent& event = stored.event;
-  Json value = {{"id", event.flow.text},
-                {"event", to_text(event.kind)},
-                {"time", to_rfc3339(event.time)},
-                {"reporter", event.reporter},
-                {"node", event.node}};
+  Json value = {{"sequence", stored.sequence},  {"id", event.flow.text},
+                {"event", to_text(event.kind)}, {"time", to_rfc3339(event.time)},
+                {"reporter", event.reporter},   {"node", event.node}};
   for (const auto& [name, member] : kTextMembers) {
     if (!(event.*member).empty()) value[name] = event.*member;
   }

@@ -161,4 +161,37 @@ TEST_CASE("a rule denies and ends when it is told to") {
   CHECK((*body)["valid_until"] == "2026-03-02T00:00:00Z");
 }
 
+TEST_CASE("a change of a rule's lists keeps what it does not name") {
+  const Json rule = {{"subjects", {"svc_1", "grp_1"}}, {"resources", {"res_1"}}};
+  CHECK(rule_changes_body(rule,
+                          {.subjects_added = {"svc_2", "svc_1"}, .subjects_removed = {"grp_1"}},
+                          kNow) == Json({{"subjects", {"svc_1", "svc_2"}}}));
+  CHECK(rule_changes_body(rule, {.resources_added = {"everything"}}, kNow) ==
+        Json({{"resources", {"everything", "res_1"}}}));
+  CHECK_FALSE(rule_changes_body(rule, {.subjects_removed = {"svc_9"}}, kNow));
+  CHECK_FALSE(rule_changes_body(rule, {.resources_removed = {"res_1"}}, kNow));
+  CHECK_FALSE(rule_changes_body(rule, {}, kNow));
+}
+
+TEST_CASE("a change of a rule says what was given and nothing else") {
+  CHECK(rule_changes_body({}, {.name = "n", .is_deny = true, .tcp = "22", .until = "never"},
+                          kNow) == Json({{"name", "n"},
+                                         {"effect", "deny"},
+                                         {"protocols", {"tcp"}},
+                                         {"ports", {"22"}},
+                                         {"valid_until", nullptr}}));
+  CHECK(rule_changes_body({}, {.is_allow = true, .is_for_all_ports = true}, kNow) ==
+        Json({{"effect", "allow"}, {"protocols", Json::array()}, {"ports", "all"}}));
+  CHECK_FALSE(rule_changes_body({}, {.until = "soon"}, kNow));
+}
+
+TEST_CASE("a rule of another version, with members of other types, is no reason to fall over") {
+  for (const Json& rule : {Json(nullptr), Json({1, 2}), Json({{"subjects", 7}}),
+                           Json({{"subjects", {1, nullptr, {{"a", 1}}}}})}) {
+    INFO(rule.dump());
+    CHECK(rule_changes_body(rule, {.subjects_added = {"svc_1"}}, kNow) ==
+          Json({{"subjects", {"svc_1"}}}));
+  }
+}
+
 }  // namespace zt::app

@@ -39,6 +39,16 @@ TEST_CASE("a refusal's status decides the exit code, and its detail is told") {
   }
 }
 
+TEST_CASE("a change that came too late says what to do") {
+  const auto answer = judge_answer(412, R"({"detail":"the rule has changed in the meantime"})");
+  REQUIRE_FALSE(answer);
+  CHECK(answer.error().code == ExitCode::failed);
+  CHECK(
+      answer.error().sentence ==
+      "the rule has changed in the meantime. Somebody else was faster, and nothing was done: look "
+      "at it (show), then give the command again");
+}
+
 TEST_CASE("a refusal without a problem says its status") {
   const auto answer = judge_answer(502, "bad gateway");
   REQUIRE_FALSE(answer);

@@ -76,12 +76,12 @@ TEST_CASE("a question that is none is a problem that names the parameter") {
     const char* query;
     const char* named;
   };
-  const Case row = GENERATE(Case{"host=a&port=1", "subject"}, Case{"subject=x&port=1", "host"},
-                            Case{"subject=x&host=a%20b&port=1", "host"},
-                            Case{"subject=x&host=a", "port"}, Case{"subject=x&host=a&port=0", "port"},
-                            Case{"subject=x&host=a&port=65536", "port"},
-                            Case{"subject=x&host=a&port=1&protocol=icmp", "protocol"},
-                            Case{"subject=x&host=a&port=1&more=1", "more"});
+  const Case row =
+      GENERATE(Case{"host=a&port=1", "subject"}, Case{"subject=x&port=1", "host"},
+               Case{"subject=x&host=a%20b&port=1", "host"}, Case{"subject=x&host=a", "port"},
+               Case{"subject=x&host=a&port=0", "port"}, Case{"subject=x&host=a&port=65536", "port"},
+               Case{"subject=x&host=a&port=1&protocol=icmp", "protocol"},
+               Case{"subject=x&host=a&port=1&more=1", "more"});
   const Reply reply = scene.world.admin("GET", std::string("explain?") + row.query);
   INFO(row.query << ": " << reply.text);
   CHECK(reply.status == 400);
