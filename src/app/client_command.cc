@@ -63,6 +63,12 @@ ExitCode show(const Query& query, std::string (*to_text)(std::string_view)) {
   return ExitCode::ok;
 }
 
+// number_in returns a number, or 0: the client that runs may be of another version.
+double number_in(const wire::Json& object, const char* name) {
+  const auto found = object.find(name);
+  return found != object.end() && found->is_number() ? found->get<double>() : 0.0;
+}
+
 ExitCode ping(const Query& query) {
   int answered = 0;
   ExitCode code = ExitCode::ok;
@@ -74,8 +80,8 @@ ExitCode ping(const Query& query) {
     } else if (is_ok(answer->line)) {
       const wire::Json object = wire::parse_json_object(answer->line);
       fmt::print("{}: connected in {:.1f} ms, {} round trip {:.1f} ms\n", query.target,
-                 object.value("time_ms", 0.0), object.value("path", ""),
-                 object.value("round_trip_ms", 0.0));
+                 number_in(object, "time_ms"), wire::text_member(object, "path").value_or("-"),
+                 number_in(object, "round_trip_ms"));
     }
     if (is_ok(answer->line)) {
       ++answered;
