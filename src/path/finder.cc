@@ -98,6 +98,7 @@ PathFinder::PathFinder(const Limits& limits, wire::ProbeSender role, const wire:
       random_(random),
       unanswered_all_(limits.unanswered_all, now.instant),
       pongs_(limits.pongs, now.instant),
+      learnt_(limits.learnt, now.instant),
       round_at_(now.instant + limits.round_min),
       round_interval_(limits.round_min),
       now_(now.instant) {}
@@ -187,7 +188,6 @@ void PathFinder::apply(const MigrationFailed& input, Instant now) {
 void PathFinder::apply(const FlowsActive& input, Instant now) {
   if (is_active_ == input.is_active) return;
   is_active_ = input.is_active;
-  round_at_ = now + round_interval_;
   reschedule_all(now);
   State* live = live_ ? state_of(*live_) : nullptr;
   if (live != nullptr && is_active_) live->next_ping = now;
@@ -284,10 +284,8 @@ void PathFinder::tell_peer() {
   if (generation_ == 0 && (policy_ == RelayPolicy::always_relay || local_.empty())) return;
   wire::CandidateList list{.generation = ++generation_, .candidates = {}};
   if (policy_ != RelayPolicy::always_relay) {
-    for (const LocalCandidate& local : local_) {
-      if (list.candidates.size() == wire::kCandidatesMax) break;
-      list.candidates.push_back(local.candidate);
-    }
+    const std::size_t count = std::min(local_.size(), wire::kCandidatesMax);
+    list.candidates.assign(local_.begin(), local_.begin() + static_cast<std::ptrdiff_t>(count));
   }
   outputs_.emplace_back(TellPeer{std::move(list)});
 }
@@ -337,13 +335,14 @@ PathFinder::State& PathFinder::add_pair(SocketId socket, const SocketAddress& re
 bool PathFinder::may_probe(const SocketAddress& remote) const {
   if (policy_ == RelayPolicy::always_relay || remote.port == 0) return false;
   if (kind_of(remote.ip) != AddressKind::global || unwrapped(remote.ip) != remote.ip) return false;
-  return std::ranges::none_of(local_, [&](const LocalCandidate& local) {
-    return local.candidate.address == remote;  // Ourselves.
+  return std::ranges::none_of(local_, [&](const wire::Candidate& local) {
+    return local.address == remote;  // Ourselves.
   });
 }
 
 // learn makes a pair of a ping's source; null if there are too many that may still be of use.
 PathFinder::State* PathFinder::learn(const ProbeReceived& input) {
+  if (!learnt_.take(now_)) return nullptr;
   const auto count = std::ranges::count_if(pairs_, &State::is_learnt);
   if (static_cast<std::size_t>(count) >= limits_.learnt_max) {
     const auto useless = std::ranges::find_if(pairs_, [&](const State& state) {

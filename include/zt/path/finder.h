@@ -50,12 +50,13 @@
 //   go out as values to be sealed: no key is here.
 //
 // Limits, and what is sent at most. A probe is 67 bytes.
-//   - Remote candidates: wire::kCandidatesMax; learnt addresses: `learnt_max`; sockets:
-//     `sockets_max`. Pairs: their product. What exceeds is not probed.
+//   - Remote candidates: wire::kCandidatesMax. Sockets: `sockets_max`. Learnt addresses:
+//     `learnt_max`, and 8 + 1 in 30 s: two NATs that give each destination another port would go on
+//     for ever. What exceeds is not probed.
 //   - Toward an address that has not answered: `tries_max` pings for each pair and round, 100 ms
-//   apart
-//     and then doubling; at most 10 + 2 a second for an IPv4 address or an IPv6 /64, all ports
-//     together; at most 40 + 10 a second for all of them together. A new list refills nothing.
+//     apart and then doubling; at most 10 + 2 a second for an IPv4 address or an IPv6 /64, all
+//     ports together; at most 40 + 10 a second for all of them together. A new list refills
+//     nothing.
 //   - Toward an address that has answered: at most 100 a second, whatever the peer sends.
 //   - Toward an address that nobody named, but pings came from: three probes for each ping, the
 //   pong
@@ -72,6 +73,8 @@
 //     sends: in the long run 10 probes a second, about 1.2 kB with all headers. Addresses that are
 //     loopback, link-local, multicast, reserved or a cloud's metadata, and IPv6 disguises of IPv4,
 //     are neither probed nor answered.
+//   - Private addresses of the peer's network may be somebody else's in ours: he gets the same few
+//     probes, and cannot answer them.
 //   - A peer that lies about `observed`: it is shown to people, and nothing depends on it.
 //   - On the path, an attacker may pass a ping on from another source before the original arrives.
 //     He can so make us probe that source (bounded as above) and, if he also carries the answers,
@@ -107,14 +110,6 @@ enum class RelayPolicy : std::uint8_t {
   never_relay,   // The relay carries the handshake and the candidates, and no flow.
 };
 
-// LocalCandidate is an address of ours, as the peer should try it, and the socket that it leads to.
-struct LocalCandidate {
-  SocketId socket{};
-  wire::Candidate candidate;
-
-  friend bool operator==(const LocalCandidate&, const LocalCandidate&) = default;
-};
-
 // LocalSocket is a socket that may be sent from.
 struct LocalSocket {
   SocketId id{};
@@ -130,7 +125,7 @@ struct LocalSocket {
 // interfaces or sockets have changed, and when a relay or the controller observed another address.
 struct LocalChanged {
   std::vector<LocalSocket> sockets;
-  std::vector<LocalCandidate> candidates;  // The first kCandidatesMax are told to the peer.
+  std::vector<wire::Candidate> candidates;  // The first kCandidatesMax are told to the peer.
 };
 struct RemoteChanged {  // The peer's list came in-band. An older generation is ignored.
   wire::CandidateList list;
@@ -216,6 +211,7 @@ class PathFinder {
     std::size_t sockets_max = 4;
     std::size_t learnt_max = 8;
     unsigned tries_max = 8;
+    Allowance::Rate learnt{.burst = 8, .period = std::chrono::seconds(30)};
     Allowance::Rate unanswered_address{.burst = 10, .period = std::chrono::milliseconds(500)};
     Allowance::Rate unanswered_all{.burst = 40, .period = std::chrono::milliseconds(100)};
     Allowance::Rate pongs{.burst = 100, .period = std::chrono::milliseconds(20)};
@@ -360,7 +356,7 @@ class PathFinder {
   Random& random_;
 
   std::vector<LocalSocket> sockets_;
-  std::vector<LocalCandidate> local_;
+  std::vector<wire::Candidate> local_;
   wire::CandidateList remote_;
   std::uint64_t generation_ = 0;  // Of our list.
 
@@ -370,6 +366,7 @@ class PathFinder {
   ReplayWindow window_;
   Allowance unanswered_all_;
   Allowance pongs_;
+  Allowance learnt_;
   std::map<IpAddress, Allowance> unanswered_;  // IPv6 by /64.
 
   bool is_active_ = false;

@@ -243,12 +243,68 @@ TEST_CASE("sockets above the limit are not used") {
 TEST_CASE("the peer is told at most as many candidates as a list holds") {
   Bench bench;
   LocalChanged change{.sockets = {{kSocket, true, true}}, .candidates = {}};
-  for (std::uint16_t i = 1; i <= 40; ++i)
-    change.candidates.push_back({kSocket, {wire::CandidateKind::host, {kHost.ip, i}}});
+  for (std::uint16_t i = 1; i <= 40; ++i) {
+    change.candidates.push_back({wire::CandidateKind::host, {kHost.ip, i}});
+  }
   bench.feed(change);
   REQUIRE(bench.told.size() == 1);
   CHECK(bench.told[0].candidates.size() == wire::kCandidatesMax);
   CHECK(wire::parse_candidates(wire::encode_candidates(bench.told[0])) == bench.told[0]);
+}
+
+// random_input is anything that a peer with the key, or a confused owner, may say.
+PathFinder::Input random_input(Bench& bench, SeededRandom& random) {
+  const SocketAddress somewhere{
+      IpAddress::v4({11, 0, 0, static_cast<std::uint8_t>(random.below(30))}),
+      static_cast<std::uint16_t>(random.below(4))};
+  const auto number = PairNumber{static_cast<std::uint32_t>(random.below(40))};
+  switch (random.below(8)) {
+    case 0: {
+      wire::CandidateList list{.generation = random.below(1000), .candidates = {}};
+      for (std::uint64_t i = random.below(wire::kCandidatesMax + 1); i > 0; --i) {
+        const auto kind = static_cast<wire::CandidateKind>(1 + random.below(3));
+        const auto last = static_cast<std::uint8_t>(random.below(40));
+        list.candidates.push_back({kind, {IpAddress::v4({11, 0, 0, last}), 1}});
+      }
+      return RemoteChanged{list};
+    }
+    case 1:
+    case 2:
+      return bench.make_ping(somewhere, random.below(2000));
+    case 3:
+      if (!bench.sent.empty()) {
+        return bench.make_pong(bench.sent[random.below(bench.sent.size())].probe);
+      }
+      return PathInUse{std::nullopt};
+    case 4:
+      return PathInUse{random.below(4) == 0 ? std::nullopt : std::optional(number)};
+    case 5:
+      return MigrationFailed{number};
+    case 6:
+      return PolicyChanged{static_cast<RelayPolicy>(random.below(3))};
+    default:
+      return FlowsActive{random.below(2) == 0};
+  }
+}
+
+TEST_CASE("whatever is said in whatever order, the limits hold and time goes on",
+          "[threat][property]") {
+  for (std::uint64_t seed = 1; seed <= 100; ++seed) {
+    CAPTURE(seed);
+    SeededRandom random(seed);
+    Bench bench(seed % 2 == 0 ? wire::ProbeSender::client : wire::ProbeSender::connector);
+    bench.is_migrating = seed % 3 == 0;
+    bench.start({host("10.0.0.2:5000")});
+    for (int step = 0; step < 400; ++step) {
+      bench.feed(random_input(bench, random));
+      bench.run_for(milliseconds(random.below(200)));
+      if (random.below(50) == 0) bench.change_local();
+      REQUIRE_FALSE(bench.has_spun);
+      // Pairs: one socket, a list, what was learnt, and one in use.
+      REQUIRE(bench.finder.status(bench.now).size() <= wire::kCandidatesMax + 8 + 2);
+    }
+    if (seed % 2 == 1) CHECK(bench.decisions.empty());
+  }
 }
 
 }  // namespace

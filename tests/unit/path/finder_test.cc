@@ -418,6 +418,18 @@ TEST_CASE("while flows stay on the relay all is tried again after 30 seconds, th
   CHECK(bench.told.size() == 3);
 }
 
+TEST_CASE("flows that come to a relay after a long silence make a new try at once") {
+  Bench bench;
+  bench.start({host("10.0.0.2:5000")});
+  bench.run_for(minutes(20));
+  CHECK(bench.pings(kHost) == 8);
+  bench.rtts[kHost] = milliseconds(10);
+  bench.feed(FlowsActive{true});
+  CHECK(bench.told.size() == 2);
+  bench.run_for(milliseconds(21));
+  CHECK(bench.is_live(kHost));
+}
+
 TEST_CASE("a list replaces the one before, and an old one is ignored") {
   Bench bench;
   bench.start({host("10.0.0.2:5000"), host("10.0.0.3:5000")});

@@ -59,8 +59,7 @@ class Bench {
     tell(std::move(remote));
   }
   void change_local() {
-    feed(LocalChanged{.sockets = {{kSocket, true, true}},
-                      .candidates = {{kSocket, host("10.0.0.1:4000")}}});
+    feed(LocalChanged{.sockets = {{kSocket, true, true}}, .candidates = {host("10.0.0.1:4000")}});
   }
   void tell(std::vector<wire::Candidate> remote) {
     feed(RemoteChanged{{.generation = ++generation_, .candidates = std::move(remote)}});
