@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <tuple>
 #include <utility>
 
 #include "zt/base/assert.h"
@@ -246,7 +247,7 @@ void PathFinder::receive_pong(const ProbeReceived& input, Instant now) {
     state->waiting.erase(state->waiting.begin(),
                          state->waiting.begin() + static_cast<std::ptrdiff_t>(older_count));
   }
-  state->losses = static_cast<std::uint16_t>(state->losses << 1U);
+  count_result(*state, false);
   state->observed = input.probe.observed;
   if (!state->is_proven) {
     state->is_proven = true;
@@ -269,13 +270,18 @@ void PathFinder::receive_pong(const ProbeReceived& input, Instant now) {
   }
 }
 
+void PathFinder::count_result(State& state, bool is_lost) {
+  const unsigned shifted = unsigned{state.losses} << 1U;
+  state.losses = static_cast<std::uint16_t>(is_lost ? shifted | 1U : shifted);
+}
+
 // forget_missed drops those of the `older_count` first pings that have had their time.
 void PathFinder::forget_missed(State& state, std::size_t older_count, Instant now) {
   const Duration patience = patience_of(state);
   for (std::size_t i = 0; i < older_count; ++i) {
     if (now - state.waiting.front().sent < patience) return;
     state.waiting.pop_front();
-    state.losses = static_cast<std::uint16_t>((state.losses << 1U) | 1U);
+    count_result(state, true);
     state.pongs_in_row = 0;
   }
 }
@@ -297,8 +303,8 @@ void PathFinder::rebuild_pairs(Instant now) {
   for (const wire::Candidate& candidate : remote_.candidates) {
     if (may_probe(candidate.address)) remotes.push_back(candidate);
   }
-  std::ranges::stable_sort(remotes, {}, [](const wire::Candidate& candidate) {
-    return penalty_of(candidate.kind, candidate.address.ip);
+  std::ranges::sort(remotes, {}, [](const wire::Candidate& candidate) {
+    return std::pair(penalty_of(candidate.kind, candidate.address.ip), candidate.address);
   });
   std::vector<State> old = std::exchange(pairs_, {});
   for (State& state : old) {
@@ -372,8 +378,9 @@ void PathFinder::restart(State& state, Instant at) const {
 void PathFinder::restart_all(Instant now) {
   std::vector<State*> order;
   for (State& state : pairs_) order.push_back(&state);
-  std::ranges::stable_sort(order, {}, [&](const State* state) {
-    return std::pair(!is_in_use(*state), penalty_of(state->kind, state->pair.remote.ip));
+  std::ranges::sort(order, {}, [&](const State* state) {
+    return std::tuple(!is_in_use(*state), penalty_of(state->kind, state->pair.remote.ip),
+                      state->pair.number);
   });
   Instant at = now;
   for (State* state : order) {

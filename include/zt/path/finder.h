@@ -19,8 +19,8 @@
 //   probed as well: so a NAT that gives each destination another port is crossed if the other end's
 //   filter lets it in.
 //
-//   Candidates are probed in the order of Preference: host addresses first, then configured, then
-//   observed; IPv6 before IPv4. Among pairs that work the one with the lowest cost is taken: its
+//   Candidates are probed in this order: host addresses first, then configured, then observed; in
+//   each kind IPv6 before IPv4. Among pairs that work the one with the lowest cost is taken: its
 //   round trip, plus 0, 5 or 10 ms by kind, plus 1 ms for IPv4, plus 10 ms for each loss in its
 //   last 16 pings. A direct path is better than the relay whatever it costs; RelayPolicy says
 //   otherwise.
@@ -37,9 +37,9 @@
 //             misses with nothing heard since are death. A pair that we hear, but that has not
 //             answered for a second, is dead too (one way). A ping is a miss when it is not
 //             answered within round trip + 4 × its variation + 10 ms, within 20 ms to 1 s. On an
-//             even path the death is thus known after one interval, two round trips and 40 ms. A
-//             late timer alone kills nothing, since three pings must have had their time. Eight
-//             losses in sixteen are worse than the relay: `lossy`.
+//             even path the death is thus known one interval, two round trips and 50 ms after the
+//             last sign of life. A late timer alone kills nothing, since three pings must have had
+//             their time. Eight losses in sixteen are worse than the relay: `lossy`.
 //   Round     every candidate is probed again, and the peer is told our list anew, which makes it
 //             punch again: when a direct path has died, and while flows stay on the relay after
 //             30 s, then twice that, and so on to 10 minutes.
@@ -58,9 +58,9 @@
 //     ports together; at most 40 + 10 a second for all of them together. A new list refills
 //     nothing.
 //   - Toward an address that has answered: at most 100 a second, whatever the peer sends.
-//   - Toward an address that nobody named, but pings came from: three probes for each ping, the
-//   pong
-//     included, until it answers (RFC 9000 section 8.1 has the same factor). At most 30 saved up.
+//   - Toward an address that nobody named, but pings came from: three probes for each ping,
+//     the pong included, until it answers (RFC 9000 section 8.1 has the same factor). At most 30
+//     saved up.
 //   - Pongs: one for each ping that was not seen before, at most 100 + 50 a second.
 // Time: deadlines are checked on every call.
 // Threats
@@ -304,6 +304,7 @@ class PathFinder {
 
   void receive_ping(const ProbeReceived& input, Instant now);
   void receive_pong(const ProbeReceived& input, Instant now);
+  static void count_result(State& state, bool is_lost);
   static void forget_missed(State& state, std::size_t older_count, Instant now);
   void tell_peer();
 

@@ -192,6 +192,19 @@ TEST_CASE("pings from ever new sources make at most eight pairs", "[threat]") {
   }) <= 12);
 }
 
+TEST_CASE("new sources are learnt at a rate", "[threat]") {
+  Bench bench(wire::ProbeSender::connector);
+  bench.start({});
+  std::size_t pinged_count = 0;
+  for (std::uint8_t i = 1; i <= 100; ++i) {
+    const SocketAddress source{IpAddress::v4({11, 0, i, 1}), 53};
+    bench.ping_from(source);
+    bench.run_for(milliseconds(600) - std::chrono::nanoseconds(1));
+    pinged_count += std::min<std::size_t>(bench.pings(source), 1);
+  }
+  CHECK(pinged_count == 8 + 1);  // One minute, less a hair.
+}
+
 TEST_CASE("a pong counts only as the answer that was asked for", "[threat]") {
   struct Row {
     const char* what;

@@ -108,7 +108,7 @@ TEST_CASE("a dead path is left within the bound, by round trip", "[bound]") {
     Duration rtt;
     Duration bound;
   };
-  // One interval, two round trips and 40 ms.
+  // One interval, two round trips and 50 ms; or less.
   const Row rows[] = {{milliseconds(1), milliseconds(50 + 20 + 20 + 20)},
                       {milliseconds(10), milliseconds(50 + 20 + 40)},
                       {milliseconds(50), milliseconds(50 + 100 + 40)},
