@@ -48,14 +48,13 @@ CallKey Calls::begin(quic::ConnectionKey connection, const Request& request, std
                      bool is_streaming, Instant now) {
   const CallKey key{next_key_++};
   if (calls_.size() >= limits_.calls_max) {
-    events_.push_back(Failed{key, CallError::limit});
+    events_.emplace_back(Failed{key, CallError::limit});
     return key;
   }
   const auto stream = endpoint_.open_request(connection, request, body.empty());
   if (!stream) {
-    events_.push_back(Failed{key, stream.error() == quic::StreamError::gone
-                                      ? CallError::connection_lost
-                                      : CallError::limit});
+    const bool is_gone = stream.error() == quic::StreamError::gone;
+    events_.emplace_back(Failed{key, is_gone ? CallError::connection_lost : CallError::limit});
     return key;
   }
   Call& call = calls_[*stream];
@@ -81,7 +80,7 @@ bool Calls::handle(const quic::Event& event, Instant now) {
   if (const auto* closed = std::get_if<quic::ConnectionClosed>(&event)) {
     std::erase_if(calls_, [&](const auto& entry) {
       if (entry.first.connection != closed->connection) return false;
-      events_.push_back(Failed{entry.second.key, CallError::connection_lost});
+      events_.emplace_back(Failed{entry.second.key, CallError::connection_lost});
       return true;
     });
     return false;
@@ -156,7 +155,7 @@ void Calls::receive_response(Call& call, const quic::ResponseReceived& received,
   if (call.is_streaming && is_success(received.response.status)) {
     call.is_started = true;
     call.deadline = now + limits_.silence_max;
-    events_.push_back(Started{call.key, received.response});
+    events_.emplace_back(Started{call.key, received.response});
   }
   if (!received.is_end) return;
   if (call.is_started) {
@@ -194,7 +193,7 @@ bool Calls::split_lines(Call& call) {
     if (newline == std::string::npos) break;
     if (newline - start > limits_.line_size_max) return false;
     if (newline > start) {
-      events_.push_back(Line{call.key, call.received.substr(start, newline - start)});
+      events_.emplace_back(Line{call.key, call.received.substr(start, newline - start)});
     }
     start = newline + 1;
   }

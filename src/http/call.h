@@ -85,7 +85,7 @@ class Calls {
   // start_streaming is start for an endless, line-wise answer.
   CallKey start_streaming(quic::ConnectionKey connection, const Request& request, Instant now);
   // cancel ends a call without an event. Unknown keys are ignored.
-  void cancel(CallKey call);
+  void cancel(CallKey key);
 
   // handle takes an event of the endpoint and returns whether it belonged to a call.
   // ConnectionClosed is noticed but never claimed: it concerns others too.

@@ -105,10 +105,11 @@ std::expected<RequestHead, Refusal> judge_request(const Http1Head& head) {
   if (head.method == "CONNECT") return refuse(501, "This server is not a proxy.");
 
   // RFC 9112 section 3.2: exactly one Host, and it agrees with an absolute target.
-  if (count_of(head.fields, "host") != 1)
+  const auto host = head.fields.find("host");
+  if (!host || count_of(head.fields, "host") > 1) {
     return refuse(400, "There is not exactly one Host field.");
-  const std::string_view host = *head.fields.find("host");
-  const auto authority = parse_host_and_port(host, kHttpsPort);
+  }
+  const auto authority = parse_host_and_port(*host, kHttpsPort);
   if (!authority) return refuse(400, "The Host field is malformed.");
   const auto origin = read_target(head.method, head.target);
   if (!origin) return refuse(400, "The request target is malformed.");
@@ -123,7 +124,7 @@ std::expected<RequestHead, Refusal> judge_request(const Http1Head& head) {
   }
   return RequestHead{.request = {.method = head.method,
                                  .scheme = "https",
-                                 .authority = std::string(host),
+                                 .authority = std::string(*host),
                                  .path = std::string(origin->path),
                                  .protocol = {},
                                  .fields = without_connection_fields(head.fields)},

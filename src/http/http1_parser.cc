@@ -93,7 +93,7 @@ int on_message_complete(llhttp_t* parser) noexcept {
 }
 
 const llhttp_settings_t& settings() {
-  static const llhttp_settings_t kSettings = [] {
+  static const llhttp_settings_t callbacks = [] {
     llhttp_settings_t settings;
     llhttp_settings_init(&settings);
     settings.on_method = on_method;
@@ -106,26 +106,24 @@ const llhttp_settings_t& settings() {
     settings.on_message_complete = on_message_complete;
     return settings;
   }();
-  return kSettings;
+  return callbacks;
 }
 
 }  // namespace
 
 std::optional<Framing> check_framing(const Http1Head& head) {
-  const std::size_t lengths = count_of(head.fields, "content-length");
-  const std::size_t codings = count_of(head.fields, "transfer-encoding");
-  if (lengths + codings > 1) return std::nullopt;  // RFC 9112 section 6.3 rules 3 and 5.
+  const std::size_t length_count = count_of(head.fields, "content-length");
+  const std::size_t coding_count = count_of(head.fields, "transfer-encoding");
+  if (length_count + coding_count > 1) return std::nullopt;  // RFC 9112 section 6.3 rules 3 and 5.
   Framing framing;
-  if (lengths == 1) {
-    framing.content_length = parse_content_length(*head.fields.find("content-length"));
+  if (const auto length = head.fields.find("content-length")) {
+    framing.content_length = parse_content_length(*length);
     if (!framing.content_length) return std::nullopt;
   }
-  if (codings == 1) {
+  if (const auto coding = head.fields.find("transfer-encoding")) {
     // HTTP/1.0 has no codings: who sends one there has passed a broken intermediary (section 6.1).
     if (head.minor_version == 0) return std::nullopt;
-    if (!equals_ignoring_case(*head.fields.find("transfer-encoding"), "chunked")) {
-      return std::nullopt;
-    }
+    if (!equals_ignoring_case(*coding, "chunked")) return std::nullopt;
     framing.is_chunked = true;
   }
   return framing;

@@ -61,7 +61,7 @@ constexpr auto kPhrases = std::to_array<Phrase>({
 });
 
 const Phrase* find(int status) {
-  const auto found = std::ranges::find(kPhrases, status, &Phrase::status);
+  const auto* const found = std::ranges::find(kPhrases, status, &Phrase::status);
   return found == kPhrases.end() ? nullptr : &*found;
 }
 

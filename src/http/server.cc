@@ -35,19 +35,22 @@ std::optional<Server::Output> Server::poll_output() {
 }
 
 ExchangeKey Server::begin_exchange(const Place& place, Request request, std::string body,
-                                   Peer peer) {
+                                   const Peer& peer) {
   const ExchangeKey exchange{next_exchange_++};
   exchanges_.emplace(exchange, place);
-  outputs_.emplace_back(RequestArrived{.exchange = exchange,
-                                       .request = std::move(request),
-                                       .body = std::move(body),
-                                       .peer = std::move(peer)});
+  outputs_.emplace_back(RequestArrived{
+      .exchange = exchange, .request = std::move(request), .body = std::move(body), .peer = peer});
   return exchange;
 }
 
-void Server::lose_exchange(ExchangeKey exchange) {
-  exchanges_.erase(exchange);
-  outputs_.emplace_back(ExchangeGone{exchange});
+void Server::end_exchange(std::optional<ExchangeKey>& exchange) {
+  if (exchange) exchanges_.erase(*exchange);
+  exchange.reset();
+}
+
+void Server::lose_exchange(std::optional<ExchangeKey>& exchange) {
+  if (exchange) outputs_.emplace_back(ExchangeGone{*exchange});
+  end_exchange(exchange);
 }
 
 void Server::carry_out(Command command, Instant now) {

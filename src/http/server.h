@@ -113,8 +113,11 @@ class Server {
   using Place = std::variant<TcpKey, quic::StreamKey>;
 
   // server.cc
-  ExchangeKey begin_exchange(const Place& place, Request request, std::string body, Peer peer);
-  void lose_exchange(ExchangeKey exchange);
+  ExchangeKey begin_exchange(const Place& place, Request request, std::string body,
+                             const Peer& peer);
+  // end_exchange and lose_exchange do nothing where there is no exchange, and leave none.
+  void end_exchange(std::optional<ExchangeKey>& exchange);   // The core has said all.
+  void lose_exchange(std::optional<ExchangeKey>& exchange);  // The core is to say no more.
   [[nodiscard]] bool is_full() const { return exchanges_.size() >= limits_.exchanges_max; }
 
   // server_quic.cc
@@ -142,7 +145,6 @@ class Server {
   void pump(TcpKey key, Connection& connection, Instant now);
   bool pump_once(TcpKey key, Connection& connection, Instant now);
   void account(Connection& connection);
-  void leave(Connection& connection);
   void handle_connection_timeout(TcpKey key, Instant now);
 
   Limits limits_;

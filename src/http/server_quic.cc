@@ -187,11 +187,9 @@ void Server::respond(const quic::StreamKey& key, Stream& stream, const Response&
   if (is_end && !has_no_body(head.status)) head = with_length(std::move(head), body.size());
   const bool is_end_of_stream = is_bodyless || (is_end && body.empty());
   if (!endpoint_->respond(key, head, is_end_of_stream)) return abandon(key, stream);
-  if (is_bodyless && !is_end) {
-    lose_exchange(*std::exchange(stream.exchange, std::nullopt));  // Nothing more can be sent.
-  }
+  if (is_bodyless && !is_end) lose_exchange(stream.exchange);  // Nothing more can be sent.
   if (is_end || is_bodyless) {
-    if (stream.exchange) exchanges_.erase(*std::exchange(stream.exchange, std::nullopt));
+    end_exchange(stream.exchange);
     stream.phase = is_end_of_stream ? Stream::Phase::over : Stream::Phase::sending;
   }
   if (is_bodyless) return stream_deadlines_.set(key, std::nullopt);
@@ -211,7 +209,7 @@ void Server::append(const quic::StreamKey& key, Stream& stream, std::string_view
 
 void Server::finish(const quic::StreamKey& key, Stream& stream, Instant now) {
   ZT_ASSERT(stream.is_response_begun);
-  exchanges_.erase(*std::exchange(stream.exchange, std::nullopt));
+  end_exchange(stream.exchange);
   stream.phase = Stream::Phase::sending;
   push(key, stream, now);
 }
@@ -243,7 +241,7 @@ void Server::push(const quic::StreamKey& key, Stream& stream, Instant now) {
 // abandon gives both directions up and tells the core, if it has a part in this.
 void Server::abandon(const quic::StreamKey& key, Stream& stream) {
   forget_body(stream);
-  if (stream.exchange) lose_exchange(*std::exchange(stream.exchange, std::nullopt));
+  lose_exchange(stream.exchange);
   if (stream.phase != Stream::Phase::over) {
     endpoint_->reset(key, kRequestCancelled);
     endpoint_->stop(key, kRequestCancelled);

@@ -76,7 +76,7 @@ bool Server::wants_close(TcpKey key) const {
 void Server::closed(TcpKey key) {
   Connection* connection = find(key);
   if (connection == nullptr) return;
-  leave(*connection);
+  lose_exchange(connection->exchange);
   received_size_ -= connection->counted_size;
   connection_deadlines_.set(key, std::nullopt);
   touched_.erase(key);
@@ -97,31 +97,28 @@ void Server::respond(TcpKey key, Connection& connection, Respond command, Instan
   if (alt_svc_port_) {
     command.response.fields.add("alt-svc", fmt::format("h3=\":{}\"; ma=86400", *alt_svc_port_));
   }
+  ZT_ASSERT(connection.http);
   connection.http->respond(command.response, command.body, command.is_end, now);
   if (command.is_end) {
-    exchanges_.erase(command.exchange);
-    connection.exchange.reset();
+    end_exchange(connection.exchange);
   } else if (!connection.http->is_answering()) {
-    leave(connection);  // HEAD, or a status without content: whatever would follow is not sent.
+    // HEAD, or a status without content: whatever would follow is not sent.
+    lose_exchange(connection.exchange);
   }
   pump(key, connection, now);
 }
 
 void Server::append(TcpKey key, Connection& connection, std::string_view chunk, Instant now) {
-  if (!connection.http->append(chunk, now)) leave(connection);
+  ZT_ASSERT(connection.http);
+  if (!connection.http->append(chunk, now)) lose_exchange(connection.exchange);
   pump(key, connection, now);
 }
 
 void Server::finish(TcpKey key, Connection& connection, Instant now) {
+  ZT_ASSERT(connection.http);
   connection.http->finish(now);
-  exchanges_.erase(*connection.exchange);
-  connection.exchange.reset();
+  end_exchange(connection.exchange);
   pump(key, connection, now);
-}
-
-// leave tells the core that the client of its exchange is gone.
-void Server::leave(Connection& connection) {
-  if (connection.exchange) lose_exchange(*std::exchange(connection.exchange, std::nullopt));
 }
 
 // pump moves bytes between the socket, TLS, HTTP/1.1 and the core until nothing moves.
@@ -133,12 +130,12 @@ void Server::pump(TcpKey key, Connection& connection, Instant now) {
   const bool is_peer_gone = is_failed || connection.tls.is_receive_ended();
   if (is_peer_gone) {
     // Whoever has said goodbye waits for no answer; what is already complete is still sent.
-    if (connection.exchange) connection.http->abort();
+    if (connection.http && connection.exchange) connection.http->abort();
     connection.received.clear();
   }
   const bool is_over = is_peer_gone || (connection.http && connection.http->is_over());
   if (is_over) {
-    leave(connection);
+    lose_exchange(connection.exchange);
     if (!connection.close_deadline) connection.close_deadline = now + limits_.close_timeout;
   }
   // An aborted response must look truncated, so it gets no close_notify.
@@ -190,7 +187,8 @@ bool Server::pump_once(TcpKey key, Connection& connection, Instant now) {
 
 // account keeps the sum of all unfinished requests, and ends the connection that breaks its limit.
 void Server::account(Connection& connection) {
-  const std::size_t size = connection.http ? connection.http->received_size() : 0;
+  if (!connection.http) return;
+  const std::size_t size = connection.http->received_size();
   received_size_ += size;
   received_size_ -= std::exchange(connection.counted_size, size);
   if (received_size_ <= limits_.received_size_max || size == 0) return;

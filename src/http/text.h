@@ -15,6 +15,9 @@ namespace zt::http {
 [[nodiscard]] constexpr bool is_digit(char c) {
   return c >= '0' && c <= '9';
 }
+[[nodiscard]] constexpr bool is_blank(char c) {
+  return c == ' ' || c == '\t';
+}
 [[nodiscard]] constexpr bool is_upper(char c) {
   return c >= 'A' && c <= 'Z';
 }
@@ -59,7 +62,6 @@ namespace zt::http {
 // is_field_value tells whether `text` may stand in Field::value: visible characters, spaces, tabs
 // and bytes above 0x7f (RFC 9110 section 5.5), no white space at either end.
 [[nodiscard]] constexpr bool is_field_value(std::string_view text) {
-  constexpr auto is_blank = [](char c) { return c == ' ' || c == '\t'; };
   if (!text.empty() && (is_blank(text.front()) || is_blank(text.back()))) return false;
   return std::ranges::none_of(text, [](char c) {
     const auto byte = static_cast<unsigned char>(c);

@@ -30,7 +30,7 @@
 #include "zt/base/bytes.h"
 #include "zt/base/time.h"
 
-struct bio_st;      // BoringSSL's BIO.
+struct bio_st;      // NOLINT(readability-identifier-naming): BoringSSL's BIO.
 struct ssl_ctx_st;  // BoringSSL's SSL_CTX.
 struct ssl_st;      // BoringSSL's SSL.
 
