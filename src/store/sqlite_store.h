@@ -111,11 +111,11 @@ class SqliteStore final : public controller::Store {
   [[nodiscard]] StoreResult<bool> insert_flow_event(const TenantId& tenant,
                                                     const controller::FlowEvent& event) override;
   [[nodiscard]] StoreResult<std::vector<controller::StoredFlowEvent>> flow_events(
-      const TenantId& tenant, const controller::FlowEventQuery& query) override;
+      const TenantId& tenant, const controller::FlowEventQuery& filter) override;
   [[nodiscard]] StoreResult<std::int64_t> append_audit(
       const TenantId& tenant, const controller::AuditEntry& entry) override;
   [[nodiscard]] StoreResult<std::vector<controller::AuditEntry>> audit(
-      const TenantId& tenant, const controller::AuditQuery& query) override;
+      const TenantId& tenant, const controller::AuditQuery& filter) override;
   [[nodiscard]] StoreResult<std::size_t> prune_log(const TenantId& tenant,
                                                    std::size_t flow_events_max,
                                                    std::size_t audit_entries_max) override;
