@@ -52,7 +52,7 @@ struct Datagrams {
 // for_each_datagram calls `show` with the bytes of each datagram of a train. One that is empty is
 // one, too: UDP has them (RFC 768), and some protocols mean something by them.
 template <class Show>
-void for_each_datagram(const Datagrams& train, Show&& show) {
+void for_each_datagram(const Datagrams& train, const Show& show) {
   std::span<const std::byte> rest = train.bytes;
   do {
     const std::size_t size = std::min(train.segment_size, rest.size());
