@@ -187,6 +187,17 @@ std::optional<std::string> Directory::complaint_about_device(const Device& devic
   return std::nullopt;
 }
 
+std::vector<Digest> Directory::blocked_certificates(UnixTime now) const {
+  std::vector<Digest> blocked;
+  for (const auto& [id, connector] : connectors) {
+    if (!connector.is_enabled) blocked.push_back(connector.certificate);
+  }
+  for (const auto& [id, device] : devices) {
+    if (complaint_about_device(device, now)) blocked.push_back(device.certificate);
+  }
+  return blocked;
+}
+
 std::optional<UnixTime> Directory::device_valid_until(const Device& device) const {
   const auto key = keys.find(device.key);
   return key == keys.end() ? std::optional<UnixTime>() : key->second.expires;

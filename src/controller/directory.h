@@ -49,6 +49,10 @@ struct Directory {
   [[nodiscard]] std::optional<std::string> complaint_about_device(const Device& device,
                                                                   UnixTime now) const;
 
+  // blocked_certificates returns whom no relay shall let bind, whatever token it shows: connectors
+  // that are disabled, and devices that may not act for their subject at `now`. In order.
+  [[nodiscard]] std::vector<Digest> blocked_certificates(UnixTime now) const;
+
   // device_valid_until returns when the device will be signed out by time; nothing: never.
   [[nodiscard]] std::optional<UnixTime> device_valid_until(const Device& device) const;
 

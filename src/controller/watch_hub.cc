@@ -19,10 +19,6 @@ std::string line(const Json& message) {
   return wire::json_text(message) + "\n";
 }
 
-Json keys_json(const TenantState& state, const Now& now) {
-  return wire::parse_json_object(state.keys.published(now.unix_time).to_json());
-}
-
 Json relays_json(const Directory& directory) {
   Json list = Json::array();
   for (const auto& [id, relay] : directory.relays) {
@@ -36,11 +32,19 @@ Json relays_json(const Directory& directory) {
   return list;
 }
 
-// add_keys puts the keys into a message: for a relay together with whose they are.
-void add_keys(Json& message, const NodeRow& row, const TenantState& state, const Json& jwks) {
-  message["jwks"] = jwks;
-  if (!std::holds_alternative<Relay>(row)) return;
-  message["tenants"] = Json::array({{{"tenant", state.directory.tenant.text}, {"jwks", jwks}}});
+// keys_told is what `row` is told of keys: for a relay also whose they are, and whom not to let in.
+Json keys_told(const NodeRow& row, const TenantState& state, const Now& now) {
+  const Json jwks = wire::parse_json_object(state.keys.published(now.unix_time).to_json());
+  Json told = {{"jwks", jwks}};
+  if (!std::holds_alternative<Relay>(row)) return told;
+  Json blocked = Json::array();
+  for (const Digest& certificate : state.directory.blocked_certificates(now.unix_time)) {
+    if (blocked.size() == WatchHub::kBlockedMax) break;
+    blocked.push_back(certificate.to_text());
+  }
+  told["tenants"] = Json::array(
+      {{{"tenant", state.directory.tenant.text}, {"jwks", jwks}, {"blocked", std::move(blocked)}}});
+  return told;
 }
 
 std::string revoke_lines(const std::vector<std::string>& grants, std::string_view reason) {
@@ -150,22 +154,21 @@ bool WatchHub::open(const WatchRequest& request, const TenantState& state, const
 // configuration.
 std::string WatchHub::opening_lines(Watcher& watcher, const WatchRequest& request,
                                     const TenantState& state, const Now& now) {
-  const Json jwks = keys_json(state, now);
+  Json message = keys_told(watcher.row, state, now);
+  watcher.keys = wire::json_text(message);
   const Json relays = relays_json(state.directory);
   const bool is_resumed =
       has_config(watcher.row) && watcher.revision > 0 && request.held == watcher.revision;
   watcher.relays = wire::json_text(relays);
-  watcher.jwks = wire::json_text(jwks);
   std::vector<std::string> revoked;
   for (const GrantId& grant : request.revoked) revoked.push_back(grant.text);
   if (is_resumed) {
-    Json keys = {{"type", "jwks"}};
-    add_keys(keys, watcher.row, state, jwks);
-    return line(keys) + line({{"type", "relays"}, {"relays", relays}}) +
+    message["type"] = "jwks";
+    return line(message) + line({{"type", "relays"}, {"relays", relays}}) +
            relay_token_line(watcher, state, now) + revoke_lines(revoked, "revoked while away");
   }
-  Json message = {{"type", "snapshot"}, {"revision", state.directory.revision}};
-  add_keys(message, watcher.row, state, jwks);
+  message["type"] = "snapshot";
+  message["revision"] = state.directory.revision;
   if (!has_config(watcher.row)) return line(message);
   watcher.revision = state.directory.revision;
   auto config = config_for(watcher.row, state, now);
@@ -290,12 +293,11 @@ std::string WatchHub::delta_line(Watcher& watcher, const View& before, const Vie
 std::string WatchHub::changed_lines(Watcher& watcher, const TenantState& state, const Now& now) {
   if (!watcher.exchange) return {};  // Opening a stream tells all of this.
   std::string lines;
-  const Json jwks = keys_json(state, now);
-  if (wire::json_text(jwks) != watcher.jwks) {
-    watcher.jwks = wire::json_text(jwks);
-    Json message = {{"type", "jwks"}};
-    add_keys(message, watcher.row, state, jwks);
-    lines += line(message);
+  Json keys = keys_told(watcher.row, state, now);
+  if (auto text = wire::json_text(keys); text != watcher.keys) {
+    watcher.keys = std::move(text);
+    keys["type"] = "jwks";
+    lines += line(keys);
   }
   const Json relays = relays_json(state.directory);
   if (has_config(watcher.row) && wire::json_text(relays) != watcher.relays) {

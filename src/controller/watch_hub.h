@@ -54,6 +54,7 @@ class WatchHub {
  public:
   static constexpr std::chrono::minutes kAwayMax{5};
   static constexpr std::size_t kGrantsPerLineMax = 1'000;
+  static constexpr std::size_t kBlockedMax = 10'000;  // Certificates that a relay is told of.
 
   WatchHub(const Config& config, Outbox& outbox) : config_(config), outbox_(outbox) {}
 
@@ -88,7 +89,7 @@ class WatchHub {
     Instant left_at;                            // If away.
     std::int64_t revision = 0;                  // Of the configuration that it holds.
     std::string relays;                         // JSON, as it was told.
-    std::string jwks;                           // Likewise.
+    std::string keys;                           // Likewise.
     UnixTime relay_token_expires;
   };
   using Watchers = std::map<std::string, Watcher, std::less<>>;

@@ -74,7 +74,7 @@ void RelayNode::take_link_events(const Now& now) {
     if (const auto* of_endpoint = std::get_if<quic::Event>(&*event)) {
       take_endpoint_event(*of_endpoint, now);
     } else if (const auto* told = std::get_if<Told>(&*event)) {
-      take_told(told->message);
+      take_told(told->message, now);
     } else if (std::holds_alternative<HeartbeatDue>(*event)) {
       send_heartbeat(now);
     } else if (auto* admitted = std::get_if<Admitted>(&*event)) {
@@ -90,23 +90,46 @@ void RelayNode::take_link_events(const Now& now) {
   }
 }
 
-void RelayNode::take_told(const WatchMessage& message) {
-  if (const auto* snapshot = std::get_if<WatchSnapshot>(&message)) take_tenants(snapshot->tenants);
-  if (const auto* keys = std::get_if<WatchKeys>(&message)) take_tenants(keys->tenants);
+void RelayNode::take_told(const WatchMessage& message, const Now& now) {
+  if (const auto* snapshot = std::get_if<WatchSnapshot>(&message)) {
+    take_tenants(snapshot->tenants, now);
+  }
+  if (const auto* keys = std::get_if<WatchKeys>(&message)) take_tenants(keys->tenants, now);
 }
 
 // The list replaces what we know. A tenant whose keys do not parse is not served.
-void RelayNode::take_tenants(const std::vector<TenantKeys>& tenants) {
+void RelayNode::take_tenants(const std::vector<TenantKeys>& tenants, const Now& now) {
   tenants_.clear();
+  policy_ = {};
   for (const TenantKeys& tenant : tenants) {
+    policy_.blocked_certificates.insert(tenant.blocked.begin(), tenant.blocked.end());
     auto keys = grant::KeySet::parse(tenant.jwks);
     if (keys) {
       tenants_.insert_or_assign(tenant.tenant, std::move(*keys));
+      policy_.tenants.insert(tenant.tenant);
     } else {
       effects_.emplace_back(Notice{.level = NoticeLevel::warn,
                                    .message = "a tenant's keys are malformed",
                                    .fields = {{"tenant", tenant.tenant.text}}});
     }
+  }
+  judge_bindings(now);
+}
+
+// What may not bind any more is unbound, and its node told so by the end of its stream.
+void RelayNode::judge_bindings(const Now& now) {
+  std::vector<std::pair<quic::StreamKey, policy::BindVerdict>> over;
+  for (const auto& [key, binding] : bindings_) {
+    const policy::BindVerdict verdict = policy::judge_bind(policy_, binding.request, now.unix_time);
+    if (verdict != policy::BindVerdict::allowed) over.emplace_back(binding.stream, verdict);
+  }
+  for (const auto& [stream, verdict] : over) {
+    link_.endpoint().finish(stream);
+    link_.endpoint().stop(stream, kStreamNoError);
+    unbind(stream, now);
+    effects_.emplace_back(Notice{.level = NoticeLevel::info,
+                                 .message = "unbound a route",
+                                 .fields = {{"reason", std::string(to_text(verdict))}}});
   }
 }
 
@@ -165,6 +188,14 @@ void RelayNode::take_request(const quic::RequestReceived& received, const Now& n
       presented.reveal(), tenants_,
       grant::RelayTokenExpectations{.node_certificate = peer->second, .now = now.unix_time});
   if (!token) return refuse(stream, 403, to_text(token.error()));
+  const policy::BindRequest asked{
+      .tenant = token->tenant,
+      .token_certificate = token->node_certificate,
+      .not_before = token->not_before - grant::RelayTokenExpectations::kLeewayMax,
+      .expires = token->expires_at,
+      .certificate = peer->second};
+  const policy::BindVerdict verdict = policy::judge_bind(policy_, asked, now.unix_time);
+  if (verdict != policy::BindVerdict::allowed) return refuse(stream, 403, to_text(verdict));
   const relay::BindingKey key{next_binding_++};
   const auto bound = engine_.bind({.key = key,
                                    .route = token->route,
@@ -174,7 +205,7 @@ void RelayNode::take_request(const quic::RequestReceived& received, const Now& n
                                    .expires = token->expires_at},
                                   now);
   if (!bound) return refuse(stream, 503, relay::to_text(bound.error()));
-  bindings_.emplace(key, Binding{.stream = stream, .tenant = token->tenant});
+  bindings_.emplace(key, Binding{.stream = stream, .request = asked});
   keys_.emplace(stream, key);
   http::Response response{.status = 200};
   response.fields.add(std::string(kObservedAddressField), remote->to_text());

@@ -8,12 +8,13 @@
 //   their routes and the controller speaks; or nowhere. To bind, a node opens an extended CONNECT
 //   on an authenticated connection and shows a relay token, which is verified here without asking
 //   anybody. The binding lives while that stream is open and the token valid, and follows the
-//   connection when its address changes.
+//   connection when its address changes. Whose certificate the controller has blocked, or whose
+//   tenant the relay serves no longer, is unbound at once (policy::judge_bind).
 //
 // Limits   relay::Engine::Limits; one connection holds at most bindings_per_connection_max
-// bindings. Threats  The relay has no key of the traffic that it forwards. What it answers to
-// strangers is at most
-//          QUIC's own handshake, which is limited to three times what they sent.
+//          bindings.
+// Threats  The relay has no key of the traffic that it forwards. What it answers to strangers is
+//          at most QUIC's own handshake, which is limited to three times what they sent.
 
 #include <cstdint>
 #include <deque>
@@ -26,6 +27,7 @@
 #include "zt/base/random.h"
 #include "zt/base/time.h"
 #include "zt/grant/relay_token.h"
+#include "zt/policy/bind.h"
 #include "zt/relay/engine.h"
 
 namespace zt::node {
@@ -92,13 +94,14 @@ class RelayNode {
  private:
   struct Binding {
     quic::StreamKey stream;
-    TenantId tenant;
+    policy::BindRequest request;
   };
 
   void take_link_events(const Now& now);
   void take_engine_outputs();
-  void take_told(const WatchMessage& message);
-  void take_tenants(const std::vector<TenantKeys>& tenants);
+  void take_told(const WatchMessage& message, const Now& now);
+  void take_tenants(const std::vector<TenantKeys>& tenants, const Now& now);
+  void judge_bindings(const Now& now);
   void take_endpoint_event(const quic::Event& event, const Now& now);
   void take_request(const quic::RequestReceived& received, const Now& now);
   void refuse(const quic::StreamKey& stream, int status, std::string_view details);
@@ -111,6 +114,7 @@ class RelayNode {
   Link link_;
   relay::Engine engine_;
   grant::TenantKeys tenants_;
+  policy::BindPolicy policy_;
   std::uint64_t next_binding_ = 1;
   std::map<relay::BindingKey, Binding> bindings_;
   std::map<quic::StreamKey, relay::BindingKey> keys_;

@@ -71,6 +71,21 @@ std::expected<RelayPass, WatchError> parse_pass(const Json& message) {
   return RelayPass{.route = *route, .token = Secret(*token), .expires_at = *expires_at};
 }
 
+std::expected<std::vector<Digest>, WatchError> parse_blocked(const Json& tenant) {
+  std::vector<Digest> blocked;
+  const auto list = tenant.find("blocked");
+  if (list == tenant.end()) return blocked;  // A controller of before.
+  if (!list->is_array()) return Error(WatchError::malformed);
+  if (list->size() > kWatchBlockedMax) return Error(WatchError::too_many);
+  for (const Json& entry : *list) {
+    const auto certificate =
+        entry.is_string() ? Digest::parse(entry.get_ref<const std::string&>()) : std::nullopt;
+    if (!certificate) return Error(WatchError::malformed);
+    blocked.push_back(*certificate);
+  }
+  return blocked;
+}
+
 std::expected<std::vector<TenantKeys>, WatchError> parse_tenants(const Json& message) {
   std::vector<TenantKeys> tenants;
   const auto list = message.find("tenants");
@@ -82,7 +97,10 @@ std::expected<std::vector<TenantKeys>, WatchError> parse_tenants(const Json& mes
     const auto tenant = parse_id_as<TenantIdTag>(text_or_empty(entry, "tenant"));
     auto jwks = keys_of(entry);
     if (!tenant || !jwks) return Error(WatchError::malformed);
-    tenants.push_back({.tenant = *tenant, .jwks = std::move(*jwks)});
+    auto blocked = parse_blocked(entry);
+    if (!blocked) return Error(blocked.error());
+    tenants.push_back(
+        {.tenant = *tenant, .jwks = std::move(*jwks), .blocked = std::move(*blocked)});
   }
   return tenants;
 }

@@ -45,9 +45,10 @@ struct RelayPass {  // The right to bind `route` at any relay of the tenant.
   UnixTime expires_at;
 };
 
-struct TenantKeys {  // For relays: who may issue relay tokens.
+struct TenantKeys {  // For relays: who may issue relay tokens, and whom they let in no more.
   TenantId tenant;
-  std::string jwks;  // A JWK set (RFC 7517 section 5) as JSON text.
+  std::string jwks;             // A JWK set (RFC 7517 section 5) as JSON text.
+  std::vector<Digest> blocked;  // Certificates, at most kWatchBlockedMax.
 
   friend bool operator==(const TenantKeys&, const TenantKeys&) = default;
 };
@@ -95,6 +96,7 @@ enum class WatchError : std::uint8_t {
 inline constexpr std::size_t kWatchRelaysMax = 256;
 inline constexpr std::size_t kWatchGrantsMax = 100'000;
 inline constexpr std::size_t kWatchTenantsMax = 10'000;
+inline constexpr std::size_t kWatchBlockedMax = 10'000;
 
 [[nodiscard]] std::expected<WatchMessage, WatchError> parse_watch_message(std::string_view line);
 

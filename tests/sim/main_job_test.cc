@@ -142,6 +142,20 @@ TEST_CASE("revoking access cuts a live flow within a second", "[sim]") {
   CHECK(took <= 1s);
 }
 
+TEST_CASE("a device that is disabled loses its place at the relay within a second", "[sim]") {
+  House house(seed_of(10), {.delay = 25ms});
+  INFO("replay: ZT_SEED=" << house.world.seed());
+  REQUIRE(house.boot());
+  const auto binding_count = [&] { return house.relay->node().engine().binding_count(); };
+  REQUIRE(house.world.run_until([&] { return binding_count() == 2; }, 5s));
+  const auto devices = house.controller->ask("GET", "devices", nullptr, 200).at("items");
+  const auto device = "devices/" + devices.at(0).at("id").get<std::string>();
+  house.controller->ask("PATCH", device, {{"enabled", false}}, 200);
+  REQUIRE(house.world.run_until([&] { return binding_count() == 1; }, 1s));
+  house.world.run_for(60s);  // Its relay token is still valid, and it still tries.
+  CHECK(binding_count() == 1);
+}
+
 TEST_CASE("grants are renewed under a live flow", "[sim]") {
   House house(seed_of(7));
   INFO("replay: ZT_SEED=" << house.world.seed());

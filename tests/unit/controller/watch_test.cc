@@ -157,6 +157,23 @@ TEST_CASE("a relay is told whose tokens to believe") {
   CHECK(changed[0].at("tenants").at(0).at("jwks").at("keys").size() == 2);
 }
 
+TEST_CASE("a relay is told whom not to let in") {
+  Scene scene;
+  World& world = scene.world;
+  const Reply token = world.admin("POST", "relay-tokens", {{"address", "r.example:443"}});
+  world.enrol(token.body.at("token"), "relay", certificate_of(9));
+  const auto stream = world.watch(certificate_of(9));
+  CHECK(world.lines(stream).at(0).at("tenants").at(0).at("blocked").empty());
+  const auto devices = world.admin("GET", "devices").body.at("items");
+  const auto device = "devices/" + devices.at(0).at("id").get<std::string>();
+  REQUIRE(world.admin("PATCH", device, {{"enabled", false}}).status == 200);
+  const auto told = world.lines(stream);
+  REQUIRE(told.size() == 1);
+  CHECK(told[0].at("tenants").at(0).at("blocked") == json::array({scene.door.kClient.to_text()}));
+  REQUIRE(world.admin("PATCH", device, {{"enabled", true}}).status == 200);
+  CHECK(world.lines(stream).at(0).at("tenants").at(0).at("blocked").empty());
+}
+
 TEST_CASE("a node that comes back to what it holds goes on from there, otherwise it starts anew") {
   Scene scene;
   World& world = scene.world;
