@@ -87,10 +87,13 @@ class History {
                                           .flows_waiting_max = 20,
                                           .grants_max = 5,
                                           .denials_max = 3,
+                                          .refusals_max = 2,
                                           .connectors_max = 3,
                                           .connectors_tried_max = 4};
   static Engine::Self kSelf() {
-    return {id_of<TenantIdTag>(1), {id_of<UserIdTag>(1).text}, id_of<DeviceIdTag>(1)};
+    return {.tenant = id_of<TenantIdTag>(1),
+            .subject = {id_of<UserIdTag>(1).text},
+            .device = id_of<DeviceIdTag>(1)};
   }
 
   std::uint64_t below(std::uint64_t bound) { return random_.below(bound); }
@@ -203,7 +206,7 @@ class History {
                        .resource_name = "r",
                        .ports = {},
                        .connectors = {}};
-    if (below(2) == 0) {
+    if (below(2) == 0 && ask.target.port != 22) {  // A grant covers what was asked for.
       answer.ports = {{80, 80}, {443, 443}};
       issued.ports = {80, 443};
     }
@@ -314,7 +317,7 @@ class History {
 
   void check(const Engine::Output& output) {
     if (const auto* ask = std::get_if<AskGrant>(&output)) {
-      REQUIRE(ask->target.port != 22);
+      if (ask->target.port == 22) check_refused_ask();
       for (const auto& [request, other] : asks_) {
         REQUIRE_FALSE((other.target == ask->target && other.protocol == ask->protocol &&
                        now_.instant - asked_at_[request] < kLimits.grant_timeout));
@@ -348,6 +351,16 @@ class History {
     }
   }
 
+  // check_refused_ask: no resource offers port 22, so the view refuses it. The controller has the
+  // last word at a limited rate: `refusals_max` in a window, thus twice that across two, and a
+  // grant that no connector takes is fetched anew once.
+  void check_refused_ask() {
+    std::erase_if(refused_asks_,
+                  [&](Instant asked) { return asked + kLimits.refusal_interval <= now_.instant; });
+    refused_asks_.push_back(now_.instant);
+    REQUIRE(refused_asks_.size() <= 2 * 2 * kLimits.refusals_max);
+  }
+
   // check_open: a grant goes only to a connector that it names, for what it covers, while it lives.
   void check_open(const OpenFlow& open) {
     ModelFlow& flow = flows_.at(open.flow);
@@ -376,6 +389,7 @@ class History {
   std::map<PeerKey, ModelPeer> peers_;
   std::map<RequestKey, ModelAsk> asks_;
   std::map<RequestKey, Instant> asked_at_;
+  std::vector<Instant> refused_asks_;
   std::map<std::string, Issued> issued_;
   std::set<GrantId> revoked_;
   std::set<FlowKey> expected_cuts_;
