@@ -88,7 +88,9 @@ ControllerNode::Answer ControllerNode::ask(http::Request request, std::string bo
                  now);
   drain_engine(now);
   ZT_ASSERT(local_answer_.has_value());
-  return *std::exchange(local_answer_, std::nullopt);
+  Answer answer = *std::move(local_answer_);
+  local_answer_.reset();
+  return answer;
 }
 
 void ControllerNode::note(const controller::LogEvent& event) {

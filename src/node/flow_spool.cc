@@ -47,11 +47,11 @@ std::optional<std::uint64_t> parse_number(std::string_view text) {
   std::uint64_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return number <= SpoolLine::number_max ? std::optional(number) : std::nullopt;
+  return number <= SpoolLine::kNumberMax ? std::optional(number) : std::nullopt;
 }
 
 // apply lets a line change what is kept; false if it makes no sense.
-bool apply(SpoolLine&& line, KeptFlows& kept) {
+bool apply(SpoolLine line, KeptFlows& kept) {
   if (line.kind == SpoolLine::Kind::done) {
     kept.waiting.erase(kept.waiting.begin(), kept.waiting.upper_bound(line.number));
     kept.number_last = std::max(kept.number_last, line.number);
@@ -84,7 +84,7 @@ std::optional<SpoolLine> parse_spool_line(std::string_view text) {
   const auto kind_text = cut_word(text);
   const auto number_text = cut_word(text);
   if (!kind_text || !number_text) return std::nullopt;
-  const auto kind =
+  const auto* const kind =
       std::ranges::find(kKinds, *kind_text, [](const auto& entry) { return entry.second; });
   const auto number = parse_number(*number_text);
   if (kind == kKinds.end() || !number) return std::nullopt;

@@ -17,7 +17,7 @@
 //   garbled does not agree with its checksum; it is skipped and counted, and the next line feed
 //   begins a line again.
 //
-// Limits   Numbers are at most number_max. How much is kept is the journal's limit.
+// Limits   Numbers are at most kNumberMax. How much is kept is the journal's limit.
 // Threats  Damage, not malice: who can write the file is the node itself.
 
 #include <cstdint>
@@ -30,7 +30,7 @@ namespace zt::node {
 
 struct SpoolLine {
   enum class Kind : std::uint8_t { report, done, open };
-  static constexpr std::uint64_t number_max = std::uint64_t{1} << 53U;
+  static constexpr std::uint64_t kNumberMax = std::uint64_t{1} << 53U;
 
   Kind kind = Kind::report;
   std::uint64_t number = 0;

@@ -51,7 +51,7 @@ struct Limits {
   std::size_t watchers_max = 10'000;  // All tenants. Further ones get 503.
   std::size_t live_grants_per_tenant_max = 100'000;
   std::size_t objects_per_table_max = 10'000;  // Rows of a kind, per tenant.
-  std::size_t config_size_max = 512 * 1024;  // What a tenant's resources may take in a watch line.
+  std::size_t config_size_max = 512 << 10;  // What a tenant's resources may take in a watch line.
   std::size_t members_per_tenant_max = 100'000;
   std::size_t events_per_request_max = 1'000;
   std::size_t flow_events_max = 1'000'000;  // Kept per tenant; the oldest go first.

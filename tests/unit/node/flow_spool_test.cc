@@ -29,14 +29,14 @@ std::string done(std::uint64_t number) {
 
 TEST_CASE("a line reads back as it was written, up to the highest number") {
   for (const Kind kind : {Kind::report, Kind::done, Kind::open}) {
-    for (const std::uint64_t number : {std::uint64_t{0}, std::uint64_t{1}, SpoolLine::number_max}) {
+    for (const std::uint64_t number : {std::uint64_t{0}, std::uint64_t{1}, SpoolLine::kNumberMax}) {
       const SpoolLine line{.kind = kind, .number = number, .event = event("flo_a", "opened")};
       const std::string text = to_text(line);
       REQUIRE(text.ends_with('\n'));
       CHECK(parse_spool_line(text.substr(0, text.size() - 1)) == line);
     }
   }
-  const std::string text = to_text({.number = SpoolLine::number_max + 1});
+  const std::string text = to_text({.number = SpoolLine::kNumberMax + 1});
   CHECK_FALSE(parse_spool_line(text.substr(0, text.size() - 1)));
 }
 
