@@ -71,6 +71,7 @@ std::size_t line_size(const grant::ResourceEntry& entry) {
 
 void read_protocols(BodyReader& body, AccessRule& row) {
   std::vector<std::string> names;
+  names.reserve(row.protocols.size());
   for (const Protocol protocol : row.protocols) names.emplace_back(to_text(protocol));
   body.texts(
       "protocols", names, 2,

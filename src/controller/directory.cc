@@ -176,12 +176,13 @@ std::optional<std::string> Directory::complaint_about_device(const Device& devic
   const auto subject = policies.subjects.find(device.subject);
   if (subject == policies.subjects.end()) return "the account of this device is gone";
   if (!subject->second.is_enabled) return "the account of this device is disabled";
-  const auto key = keys.find(device.key);
-  if (key == keys.end() || key->second.account.text != device.subject.text) {
+  const auto found = keys.find(device.key);
+  if (found == keys.end() || found->second.account.text != device.subject.text) {
     return "the key with which this device signed in is gone";
   }
-  if (key->second.is_revoked) return "the key with which this device signed in is revoked";
-  if (key->second.expires && *key->second.expires <= now) {
+  const ServiceAccountKey& key = found->second;
+  if (key.is_revoked) return "the key with which this device signed in is revoked";
+  if (key.expires && *key.expires <= now) {
     return "the key with which this device signed in has expired";
   }
   return std::nullopt;

@@ -16,6 +16,7 @@ using crypto::Identity;
 
 std::vector<std::string> texts_of(const std::vector<Host>& hosts) {
   std::vector<std::string> texts;
+  texts.reserve(hosts.size());
   for (const Host& host : hosts) texts.push_back(to_text(host));
   return texts;
 }

@@ -66,6 +66,7 @@ std::optional<UnixTime> KeyRing::next_change(UnixTime now) const {
 
 std::vector<KeyRing::Listed> KeyRing::listed() const {
   std::vector<Listed> list;
+  list.reserve(keys_.size());
   for (const Key& key : keys_) list.push_back(key.place);
   return list;
 }

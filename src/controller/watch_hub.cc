@@ -161,6 +161,7 @@ std::string WatchHub::opening_lines(Watcher& watcher, const WatchRequest& reques
       has_config(watcher.row) && watcher.revision > 0 && request.held == watcher.revision;
   watcher.relays = wire::json_text(relays);
   std::vector<std::string> revoked;
+  revoked.reserve(request.revoked.size());
   for (const GrantId& grant : request.revoked) revoked.push_back(grant.text);
   if (is_resumed) {
     message["type"] = "jwks";
@@ -198,13 +199,14 @@ void WatchHub::leave(http::ExchangeKey exchange, const Now& now) {
   streams_.erase(stream);
 }
 
-void WatchHub::end(Watchers::iterator watcher, std::string_view reason) {
-  if (watcher->second.exchange) {
-    outbox_.put(http::Finish{*watcher->second.exchange});
-    streams_.erase(*watcher->second.exchange);
+void WatchHub::end(Watchers::iterator entry, std::string_view reason) {
+  const Watcher& watcher = entry->second;
+  if (watcher.exchange) {
+    outbox_.put(http::Finish{*watcher.exchange});
+    streams_.erase(*watcher.exchange);
   }
-  outbox_.log(WatchEnded{watcher->second.tenant, watcher->first, std::string(reason)});
-  watchers_.erase(watcher);
+  outbox_.log(WatchEnded{watcher.tenant, entry->first, std::string(reason)});
+  watchers_.erase(entry);
 }
 
 void WatchHub::make_room(const Now& now) {
@@ -215,7 +217,7 @@ void WatchHub::make_room(const Now& now) {
   std::erase_if(watchers_, [](const auto& item) { return !item.second.exchange; });
 }
 
-bool WatchHub::is_allowed(const Watcher& watcher, const Directory& directory, UnixTime now) const {
+bool WatchHub::is_allowed(const Watcher& watcher, const Directory& directory, UnixTime now) {
   if (const auto* row = std::get_if<Connector>(&watcher.row)) {
     const auto found = directory.connectors.find(row->id);
     return found != directory.connectors.end() && found->second.is_enabled;

@@ -95,17 +95,18 @@ class WatchHub {
   using Watchers = std::map<std::string, Watcher, std::less<>>;
   class Views;
 
-  void end(Watchers::iterator watcher, std::string_view reason);
+  void end(Watchers::iterator entry, std::string_view reason);
   void make_room(const Now& now);
-  [[nodiscard]] bool is_allowed(const Watcher& watcher, const Directory& directory,
-                                UnixTime now) const;
+  [[nodiscard]] static bool is_allowed(const Watcher& watcher, const Directory& directory,
+                                       UnixTime now);
   void send(const Watcher& watcher, const std::string& lines);
   [[nodiscard]] std::string opening_lines(Watcher& watcher, const WatchRequest& request,
                                           const TenantState& state, const Now& now);
-  [[nodiscard]] std::string delta_line(Watcher& watcher, const View& before, const View& after,
-                                       const TenantState& state, const Now& now);
-  [[nodiscard]] std::string changed_lines(Watcher& watcher, const TenantState& state,
-                                          const Now& now);
+  [[nodiscard]] static std::string delta_line(Watcher& watcher, const View& before,
+                                              const View& after, const TenantState& state,
+                                              const Now& now);
+  [[nodiscard]] static std::string changed_lines(Watcher& watcher, const TenantState& state,
+                                                 const Now& now);
   [[nodiscard]] std::string relay_token_line(Watcher& watcher, const TenantState& state,
                                              const Now& now);
 
