@@ -235,6 +235,7 @@ std::string line_text(const Json& item, std::span<const Column> columns, const N
 
 std::string list_text(const Json& items, std::span<const Column> columns, const Names& names) {
   std::vector<std::string> heads;
+  heads.reserve(columns.size());
   for (const Column& column : columns) heads.emplace_back(column.head);
   Table table(std::move(heads));
   for (const Json& item : items) {

@@ -22,6 +22,7 @@ struct ClientShell::Flow {
 std::expected<std::unique_ptr<ClientShell>, io::SocketError> ClientShell::create(
     io::Loop& loop, io::Resolver& resolver, Random& random, Log& log,
     const node::ClientNode::Config& config, node::Credential credential, Handlers handlers) {
+  // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): the constructor is private.
   std::unique_ptr<ClientShell> shell(new ClientShell(loop, resolver, random, log, config,
                                                      std::move(credential), std::move(handlers)));
   ClientShell& self = *shell;

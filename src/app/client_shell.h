@@ -69,12 +69,12 @@ class ClientShell {
   // open asks for a flow; `on_answer` follows, never from inside open().
   [[nodiscard]] FlowKey open(const Authority& target, Protocol protocol, OnAnswer on_answer);
   // close gives a flow up, answered or not. No callback of it is called any more.
-  void close(FlowKey flow);
+  void close(FlowKey key);
   // attach moves bytes between an answered TCP flow and `ends`; `early` was read from it already.
-  void attach(FlowKey flow, io::StreamEnds ends, std::string_view early, OnEnd on_end);
+  void attach(FlowKey key, io::StreamEnds ends, std::string_view early, OnEnd on_end);
   // attach_datagrams is attach for UDP.
-  void attach_datagrams(FlowKey flow, OnDatagram on_datagram, OnEnd on_end);
-  void send_datagram(FlowKey flow, std::span<const std::byte> payload);
+  void attach_datagrams(FlowKey key, OnDatagram on_datagram, OnEnd on_end);
+  void send_datagram(FlowKey key, std::span<const std::byte> payload);
 
   [[nodiscard]] const node::ClientNode& node() const { return node_; }
   [[nodiscard]] io::Loop& loop() { return loop_; }

@@ -26,9 +26,9 @@ Json ports_json(const std::vector<PortRange>& ranges) {
 // The next five read what a client of another version answered: what is missing, or of another
 // kind, is shown as nothing.
 const Json& member(const Json& object, const char* name) {
-  static const Json kNothing;
+  static const Json nothing;
   const auto found = object.find(name);
-  return found == object.end() ? kNothing : *found;
+  return found == object.end() ? nothing : *found;
 }
 
 std::string text(const Json& object, const char* name, std::string_view otherwise = {}) {

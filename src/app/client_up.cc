@@ -160,6 +160,15 @@ std::expected<grant::ServiceKey, Failure> read_key(const std::string& path) {
   return std::move(*key);
 }
 
+void log_listening(Log& log, const Ingress& ingress, UnixTime now) {
+  for (const IngressStatus& status : ingress.status) {
+    log.write(
+        LogLevel::info, "listening",
+        {{"kind", status.kind}, {"address", status.local.to_text()}, {"target", status.target}},
+        now);
+  }
+}
+
 ExitCode run(const ClientUpSettings& settings, const IngressWishes& wishes, grant::ServiceKey& key,
              const StateDirectory& state, Starter& starter) {
   const auto report = [&starter](ExitCode code, const std::string& sentence) {
@@ -211,12 +220,7 @@ ExitCode run(const ClientUpSettings& settings, const IngressWishes& wishes, gran
   if (const auto opened = open_ingress(**shell, wishes, ingress); !opened) {
     return report(opened.error().code, opened.error().sentence);
   }
-  for (const IngressStatus& status : ingress.status) {
-    log.write(
-        LogLevel::info, "listening",
-        {{"kind", status.kind}, {"address", status.local.to_text()}, {"target", status.target}},
-        loop.now().unix_time);
-  }
+  log_listening(log, ingress, loop.now().unix_time);
   auto opened = ControlServer::open(
       **shell, settings.socket,
       {.status = [&] { return status_json((*shell)->node(), facts, ingress.status, loop.now()); },

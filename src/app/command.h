@@ -19,7 +19,7 @@
 #include "app/log.h"
 #include "zt/base/secret.h"
 
-namespace CLI {
+namespace CLI {  // NOLINT(readability-identifier-naming): of the library CLI11.
 class App;
 }  // namespace CLI
 

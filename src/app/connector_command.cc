@@ -52,9 +52,10 @@ ExitCode run(const Settings& settings) {
   }
   io::Resolver resolver(loop, resolver_options);
 
-  node::ConnectorNode::Config config{.link = link_config(entrance->identity, entrance->controller,
-                                                         entrance->controller_key, random, true),
-                                     .standing = standing_of(entrance->record)};
+  const node::ConnectorNode::Config config{
+      .link = link_config(entrance->identity, entrance->controller, entrance->controller_key,
+                          random, true),
+      .standing = standing_of(entrance->record)};
   ExitCode code = ExitCode::ok;
   auto shell = ConnectorShell::create(
       loop, resolver, random, log, config, std::move(entrance->credential),

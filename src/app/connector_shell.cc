@@ -49,6 +49,7 @@ struct ConnectorShell::Flow {
 std::expected<std::unique_ptr<ConnectorShell>, io::SocketError> ConnectorShell::create(
     io::Loop& loop, io::Resolver& resolver, Random& random, Log& log,
     const node::ConnectorNode::Config& config, node::Credential credential, Handlers handlers) {
+  // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): the constructor is private.
   std::unique_ptr<ConnectorShell> shell(new ConnectorShell(
       loop, resolver, random, log, config, std::move(credential), std::move(handlers)));
   ConnectorShell& self = *shell;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "wire/json.h"
+#include "zt/base/assert.h"
 #include "zt/base/bytes.h"
 
 namespace zt::app {
@@ -50,6 +51,7 @@ std::string refusal_line(const client::Outcome& outcome) {
 
 std::expected<std::unique_ptr<ControlServer>, io::SocketError> ControlServer::open(
     ClientShell& shell, const std::filesystem::path& path, Handlers handlers) {
+  // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): the constructor is private.
   std::unique_ptr<ControlServer> server(new ControlServer(shell, std::move(handlers)));
   ControlServer& self = *server;
   auto listener = io::UnixListener::open(
@@ -157,7 +159,9 @@ void ControlServer::answer_flow(std::uint64_t number, bool is_ping,
   const auto found = connections_.find(number);
   if (found == connections_.end()) return;
   Connection& connection = *found->second;
-  const ClientShell::FlowKey flow = *std::exchange(connection.flow, std::nullopt);
+  ZT_ASSERT(connection.flow);  // The answer follows open().
+  const ClientShell::FlowKey flow = *connection.flow;
+  connection.flow.reset();
   if (refusal) return say(number, refusal_line(*refusal));
   if (is_ping) {
     Json answer = {{"ok", true},

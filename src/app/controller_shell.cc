@@ -24,6 +24,7 @@ struct ControllerShell::Connection {
 std::expected<std::unique_ptr<ControllerShell>, io::SocketError> ControllerShell::create(
     io::Loop& loop, Random& random, Log& log, const SocketAddress& local,
     const node::ControllerNode::Config& config, controller::Store& store) {
+  // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): the constructor is private.
   std::unique_ptr<ControllerShell> shell(new ControllerShell(loop, random, log, config, store));
   ControllerShell& self = *shell;
   auto port = io::UdpPort::bind(

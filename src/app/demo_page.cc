@@ -39,6 +39,7 @@ DemoPage::DemoPage(io::Loop& loop) : loop_(loop) {}
 DemoPage::~DemoPage() = default;
 
 std::unique_ptr<DemoPage> DemoPage::open(io::Loop& loop) {
+  // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): the constructor is private.
   std::unique_ptr<DemoPage> page(new DemoPage(loop));
   DemoPage& self = *page;
   auto listener = io::TcpListener::open(

@@ -7,6 +7,7 @@ namespace zt::app {
 
 std::expected<std::unique_ptr<TcpForward>, io::SocketError> TcpForward::open(
     ClientShell& shell, const SocketAddress& local, const Authority& target) {
+  // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): the constructor is private.
   std::unique_ptr<TcpForward> forward(new TcpForward(shell, target));
   TcpForward& self = *forward;
   auto listener = io::TcpListener::open(
@@ -49,6 +50,7 @@ void TcpForward::answer(std::uint64_t number, const std::optional<client::Outcom
 
 std::expected<std::unique_ptr<UdpForward>, io::SocketError> UdpForward::open(
     ClientShell& shell, const SocketAddress& local, const Authority& target) {
+  // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): the constructor is private.
   std::unique_ptr<UdpForward> forward(new UdpForward(shell, target));
   UdpForward& self = *forward;
   auto socket = io::UdpSocket::bind(
@@ -67,8 +69,8 @@ std::expected<std::unique_ptr<UdpForward>, io::SocketError> UdpForward::open(
   return forward;
 }
 
-UdpForward::UdpForward(ClientShell& shell, const Authority& target)
-    : shell_(shell), target_(target), timer_(shell.loop(), [this] { end_idle(); }) {}
+UdpForward::UdpForward(ClientShell& shell, Authority target)
+    : shell_(shell), target_(std::move(target)), timer_(shell.loop(), [this] { end_idle(); }) {}
 
 UdpForward::~UdpForward() {
   for (const auto& [remote, source] : sources_) {

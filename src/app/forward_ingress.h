@@ -17,6 +17,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "app/client_shell.h"
@@ -42,7 +43,7 @@ class TcpForward {
  private:
   static constexpr std::size_t kWaitingMax = 1024;
 
-  TcpForward(ClientShell& shell, const Authority& target) : shell_(shell), target_(target) {}
+  TcpForward(ClientShell& shell, Authority target) : shell_(shell), target_(std::move(target)) {}
   void accept(io::Descriptor socket);
   void answer(std::uint64_t number, const std::optional<client::Outcome>& refusal);
 
@@ -83,7 +84,7 @@ class UdpForward {
     std::deque<std::vector<std::byte>> waiting;
   };
 
-  UdpForward(ClientShell& shell, const Authority& target);
+  UdpForward(ClientShell& shell, Authority target);
   void receive(const SocketAddress& remote, std::span<const std::byte> payload);
   void answer(const SocketAddress& remote, const std::optional<client::Outcome>& refusal);
   void end_idle();

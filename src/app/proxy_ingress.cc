@@ -61,6 +61,7 @@ wire::ProxyError proxy_error_of(client::Outcome::Kind kind) {
 
 std::expected<std::unique_ptr<HttpProxy>, io::SocketError> HttpProxy::open(
     ClientShell& shell, const SocketAddress& local) {
+  // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): the constructor is private.
   std::unique_ptr<HttpProxy> proxy(new HttpProxy(shell));
   HttpProxy& self = *proxy;
   auto listener = io::TcpListener::open(

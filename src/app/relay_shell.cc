@@ -18,6 +18,7 @@ std::expected<std::unique_ptr<RelayShell>, io::SocketError> RelayShell::create(
     io::Loop& loop, io::Resolver& resolver, Random& random, Log& log,
     const io::UdpPort::Local& local, const node::RelayNode::Config& config,
     node::Credential credential, Handlers handlers) {
+  // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): the constructor is private.
   std::unique_ptr<RelayShell> shell(new RelayShell(loop, resolver, random, log, config,
                                                    std::move(credential), std::move(handlers)));
   RelayShell& self = *shell;

@@ -13,6 +13,7 @@ namespace zt::app {
 
 std::expected<std::unique_ptr<SocksAssociation>, io::SocketError> SocksAssociation::open(
     ClientShell& shell, const IpAddress& ip) {
+  // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): the constructor is private.
   std::unique_ptr<SocksAssociation> association(new SocksAssociation(shell));
   SocksAssociation& self = *association;
   auto socket = io::UdpSocket::bind(
@@ -108,6 +109,7 @@ struct SocksServer::Connection {
 
 std::expected<std::unique_ptr<SocksServer>, io::SocketError> SocksServer::open(
     ClientShell& shell, const SocketAddress& local) {
+  // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): the constructor is private.
   std::unique_ptr<SocksServer> server(new SocksServer(shell));
   SocksServer& self = *server;
   auto listener = io::TcpListener::open(
