@@ -66,7 +66,7 @@ void Spool::next() {
   if (is_busy_) return;
   if (wanted_) {
     is_replacing_ = true;
-    return start({.file = -1, .is_named_anew = false, .text = *std::exchange(wanted_, {})});
+    return start({.file = -1, .is_named_anew = false, .text = std::exchange(wanted_, {})});
   }
   if (!is_sound_ || !is_unflushed_) return;
   const Instant now = loop_.now().instant;
@@ -134,7 +134,9 @@ void Spool::work(const std::stop_token& stop) {
     {
       std::unique_lock lock(mutex_);
       if (!wake_.wait(lock, stop, [this] { return job_.has_value(); })) return;
-      job = *std::exchange(job_, {});
+      ZT_ASSERT(job_);
+      job = *std::move(job_);
+      job_.reset();
     }
     Done done = carry_out(job);
     {
