@@ -377,6 +377,7 @@ void PathFinder::restart(State& state, Instant at) const {
 
 void PathFinder::restart_all(Instant now) {
   std::vector<State*> order;
+  order.reserve(pairs_.size());
   for (State& state : pairs_) order.push_back(&state);
   std::ranges::sort(order, {}, [&](const State* state) {
     return std::tuple(!is_in_use(*state), penalty_of(state->kind, state->pair.remote.ip),
@@ -652,6 +653,7 @@ void PathFinder::migrate_to(State& target, Instant now) {
 }
 
 void PathFinder::fail_migration(Instant now) {
+  if (!migration_) return;
   State* target = state_of(migration_->target);
   migration_.reset();
   if (target == nullptr) return;
@@ -668,6 +670,7 @@ std::optional<Pair> PathFinder::find(PairNumber number) const {
 
 std::vector<PairStatus> PathFinder::status(const Now& now) const {
   std::vector<PairStatus> all;
+  all.reserve(pairs_.size());
   for (const State& state : pairs_) {
     all.push_back({.pair = state.pair,
                    .kind = state.kind,

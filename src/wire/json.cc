@@ -74,7 +74,7 @@ std::expected<Json, JsonError> parse_json(std::string_view text, std::size_t dep
     return true;  // Keep the value.
   };
   Json value = Json::parse(text.begin(), text.end(), listen, false);
-  if (checker.error()) return std::unexpected(*checker.error());
+  if (const std::optional<JsonError>& error = checker.error()) return std::unexpected(*error);
   if (value.is_discarded()) return std::unexpected(JsonError{});
   return value;
 }

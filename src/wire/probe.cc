@@ -56,7 +56,8 @@ std::optional<ProbeLabel> probe_label_of(BytesView datagram) {
   Reader reader(datagram.subspan(1));
   if (reader.u8() != kVersion) return std::nullopt;
   (void)reader.u16();  // Kind and sender: looked at when the tag is known to be right.
-  return ProbeLabel::from(*reader.bytes(ProbeLabel::kSize));
+  const auto label = reader.bytes(ProbeLabel::kSize);
+  return label ? ProbeLabel::from(*label) : std::nullopt;
 }
 
 ProbeBytes encode_probe(const Probe& probe) {
@@ -94,13 +95,15 @@ std::optional<Probe> parse_probe(BytesView datagram) {
   const auto pair = reader.u32();
   const auto observed = read_address(reader);
   if (!transaction || !nonce || !pair || !observed) return std::nullopt;
+  const auto nonce_value = ProbeNonce::from(*nonce);
+  if (!nonce_value) return std::nullopt;
   const bool is_ping = kind == 1;
   if (is_ping != (observed->port == 0)) return std::nullopt;
   return Probe{.kind = static_cast<ProbeKind>(kind),
                .sender = static_cast<ProbeSender>(sender),
                .label = *label,
                .transaction = *transaction,
-               .nonce = *ProbeNonce::from(*nonce),
+               .nonce = *nonce_value,
                .pair = *pair,
                .observed = *observed};
 }

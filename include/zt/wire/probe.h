@@ -88,8 +88,8 @@ enum class ProbeError : std::uint8_t {
 
 // ProbeMacFunction makes the MAC of the given bytes with the key of one connection.
 template <class F>
-concept ProbeMacFunction =
-    std::invocable<F&, BytesView> && std::same_as<std::invoke_result_t<F&, BytesView>, ProbeMac>;
+concept ProbeMacFunction = std::invocable<const F&, BytesView> &&
+                           std::same_as<std::invoke_result_t<const F&, BytesView>, ProbeMac>;
 
 // is_probe tells probes from QUIC where both share a port (RFC 9443). It promises nothing else.
 [[nodiscard]] inline bool is_probe(BytesView datagram) {
@@ -114,17 +114,17 @@ concept ProbeMacFunction =
 
 // seal_probe returns the datagram to send.
 template <ProbeMacFunction MacOf>
-[[nodiscard]] ProbeBytes seal_probe(const Probe& probe, MacOf&& mac_of) {
+[[nodiscard]] ProbeBytes seal_probe(const Probe& probe, const MacOf& mac_of) {
   ProbeBytes bytes = encode_probe(probe);
   const ProbeMac mac = mac_of(probe_content(bytes));
-  std::copy(mac.bytes.begin(), mac.bytes.end(), bytes.end() - ProbeMac::kSize);
+  std::ranges::copy(mac.bytes, bytes.end() - ProbeMac::kSize);
   return bytes;
 }
 
 // open_probe returns the content of a datagram whose tag is right. The tag is looked at before the
 // content.
 template <ProbeMacFunction MacOf>
-[[nodiscard]] std::expected<Probe, ProbeError> open_probe(BytesView datagram, MacOf&& mac_of) {
+[[nodiscard]] std::expected<Probe, ProbeError> open_probe(BytesView datagram, const MacOf& mac_of) {
   if (!probe_label_of(datagram)) return std::unexpected(ProbeError::malformed);
   if (!has_probe_mac(datagram, mac_of(probe_content(datagram)))) {
     return std::unexpected(ProbeError::forged);
