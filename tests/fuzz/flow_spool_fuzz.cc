@@ -16,7 +16,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   const auto kept = zt::node::recover_flows(text);
   ZT_ASSERT(kept.waiting.empty() || kept.waiting.rbegin()->first <= kept.number_last);
-  ZT_ASSERT(kept.number_last <= SpoolLine::number_max);
+  ZT_ASSERT(kept.number_last <= SpoolLine::kNumberMax);
 
   // Behind whole lines, the input is damage or more lines, and never changes what they said.
   const std::string line =
