@@ -16,11 +16,6 @@ using wire::Json;
 
 constexpr std::size_t kFileSizeMax = 4096;
 
-std::string text_of(const Json& object, const char* name) {
-  const auto found = object.find(name);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
-
 }  // namespace
 
 std::expected<AdminAccess, std::string> AdminAccess::read(const std::filesystem::path& path) {
@@ -29,10 +24,10 @@ std::expected<AdminAccess, std::string> AdminAccess::read(const std::filesystem:
     return std::unexpected(fmt::format("{}: {}", path.string(), io::to_text(text.error())));
   }
   const Json object = wire::parse_json_object(text->reveal());
-  if (object.is_object() && text_of(object, "zt") == "admin") {
-    const auto controller = grant::parse_controller_url(text_of(object, "url"));
-    const auto pin = Digest::parse(text_of(object, "pin"));
-    Secret key(text_of(object, "api_key"));
+  if (object.is_object() && wire::text_or_empty(object, "zt") == "admin") {
+    const auto controller = grant::parse_controller_url(wire::text_or_empty(object, "url"));
+    const auto pin = Digest::parse(wire::text_or_empty(object, "pin"));
+    Secret key(wire::text_or_empty(object, "api_key"));
     if (controller && pin && !key.is_empty()) {
       return AdminAccess{
           .controller = *controller, .controller_key = *pin, .api_key = std::move(key)};

@@ -141,7 +141,7 @@ void Exchange::converse(io::Descriptor socket) {
   std::string body;
   if (request_.body) {
     head.fields.add("content-type", "application/json");
-    body = request_.body->dump(-1, ' ', false, Json::error_handler_t::replace);
+    body = wire::json_text(*request_.body);
   }
   if (request_.version) head.fields.add("if-match", fmt::format("\"{}\"", *request_.version));
   if (!http_.start(head, body, now)) return fail("the API key cannot stand in a request");

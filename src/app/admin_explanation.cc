@@ -19,15 +19,16 @@ std::string resource_text(const Json& resource) {
   const bool has_port = wire::boolean_member(resource, "offers_port").value_or(false);
   std::string text =
       fmt::format("\nresource \"{}\" ({}): {}, {} the port, connectors online: {}\n",
-                  printable(text_in(resource, "name")), printable(text_in(resource, "id")),
+                  printable(wire::text_or_empty(resource, "name")),
+                  printable(wire::text_or_empty(resource, "id")),
                   is_enabled ? "enabled" : "disabled", has_port ? "offers" : "does not offer",
                   wire::integer_member(resource, "connectors_online").value_or(0));
   const Json* const rules = wire::array_member(resource, "rules", kListedMax);
   if (rules == nullptr || rules->empty()) return text + "no rule names it\n";
   Table table({"RULE", "ID", "EFFECT", "HERE IT"});
   for (const Json& rule : *rules) {
-    table.add({text_in(rule, "name"), text_in(rule, "id"), text_in(rule, "effect"),
-               text_in(rule, "text")});
+    table.add({wire::text_or_empty(rule, "name"), wire::text_or_empty(rule, "id"),
+               wire::text_or_empty(rule, "effect"), wire::text_or_empty(rule, "text")});
   }
   return text + table.to_text();
 }
@@ -35,10 +36,10 @@ std::string resource_text(const Json& resource) {
 }  // namespace
 
 std::string explanation_text(const Json& explanation) {
-  std::string text = printable(text_in(explanation, "sentence")) + "\n";
-  const std::string told = text_in(explanation, "told");
+  std::string text = printable(wire::text_or_empty(explanation, "sentence")) + "\n";
+  const std::string told = wire::text_or_empty(explanation, "told");
   if (!told.empty()) text += "the subject hears: " + printable(told) + "\n";
-  const std::string end = text_in(explanation, "valid_until");
+  const std::string end = wire::text_or_empty(explanation, "valid_until");
   if (!end.empty()) text += "valid until: " + printable(end) + "\n";
   const Json* const resources = wire::array_member(explanation, "resources", kListedMax);
   if (resources == nullptr) return text;

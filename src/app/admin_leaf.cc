@@ -66,8 +66,8 @@ Done set_enabled(const AdminSession& session, const ObjectArguments& arguments, 
 Done delete_object(const AdminSession& session, const ObjectArguments& arguments) {
   const auto object = session.find(arguments.kind, arguments.object);
   if (!object) return std::unexpected(object.error());
-  const auto removed =
-      session.remove(path_of(arguments.kind, text_in(*object, "id")), version_in(*object));
+  const auto removed = session.remove(path_of(arguments.kind, wire::text_or_empty(*object, "id")),
+                                      version_in(*object));
   if (!removed) return removed;
   print_made(arguments.common, "deleted", arguments.kind, *object);
   return {};
@@ -107,8 +107,9 @@ void print_secret_made(const CommonArguments& common, const Json& made) {
     fmt::print("{}\n", wire::pretty_json_text(made));
     return;
   }
-  const std::string expires = text_in(made, "expires");
-  fmt::print(stderr, "{} expires {}\n", text_in(made, "id"), expires.empty() ? "never" : expires);
+  const std::string expires = wire::text_or_empty(made, "expires");
+  fmt::print(stderr, "{} expires {}\n", wire::text_or_empty(made, "id"),
+             expires.empty() ? "never" : expires);
 }
 
 void print_made(const CommonArguments& common, const char* verb, const Kind& kind,
@@ -117,8 +118,8 @@ void print_made(const CommonArguments& common, const char* verb, const Kind& kin
     fmt::print("{}\n", wire::pretty_json_text(object));
     return;
   }
-  fmt::print("{} {} \"{}\" ({})\n", verb, kind.noun, printable(text_in(object, "name")),
-             printable(text_in(object, "id")));
+  fmt::print("{} {} \"{}\" ({})\n", verb, kind.noun, printable(wire::text_or_empty(object, "name")),
+             printable(wire::text_or_empty(object, "id")));
 }
 
 void add_list(CLI::App& parent, Chosen& chosen, const Kind& kind) {

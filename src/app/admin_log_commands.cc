@@ -117,8 +117,8 @@ Done rotate_signing_key(const AdminSession& session, const LogArguments& argumen
     fmt::print("{}\n", wire::pretty_json_text(*made));
     return {};
   }
-  fmt::print("created signing key {}, which signs from {} on\n", text_in(*made, "kid"),
-             text_in(*made, "active_from"));
+  fmt::print("created signing key {}, which signs from {} on\n", wire::text_or_empty(*made, "kid"),
+             wire::text_or_empty(*made, "active_from"));
   return {};
 }
 

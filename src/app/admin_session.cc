@@ -58,7 +58,7 @@ Attempt<Json> only(const Kind& kind, const std::string& name, const Json& items)
   }
   if (items.size() == 1) return items.front();
   std::string ids;
-  for (const Json& item : items) ids += (ids.empty() ? "" : ", ") + text_in(item, "id");
+  for (const Json& item : items) ids += (ids.empty() ? "" : ", ") + wire::text_or_empty(item, "id");
   return failure(ExitCode::usage,
                  fmt::format("there are {} objects of kind {} named \"{}\": give the id ({})",
                              items.size(), kind.noun, name, ids));
@@ -72,10 +72,6 @@ std::unexpected<AdminFailure> failure(ExitCode code, std::string sentence) {
 
 std::unexpected<AdminFailure> usage(std::string sentence) {
   return failure(ExitCode::usage, std::move(sentence));
-}
-
-std::string text_in(const Json& object, const char* member) {
-  return std::string(wire::text_member(object, member).value_or(""));
 }
 
 std::optional<std::int64_t> version_in(const Json& object) {
@@ -145,7 +141,7 @@ Attempt<Json> AdminSession::find(const Kind& kind, const std::string& text) cons
   if (!items) return items;
   Json named = Json::array();
   for (const Json& item : *items) {
-    if (text_in(item, "name") == text) named.push_back(item);
+    if (wire::text_or_empty(item, "name") == text) named.push_back(item);
   }
   return only(kind, text, named);
 }
@@ -154,7 +150,7 @@ Attempt<std::string> AdminSession::find_id(const Kind& kind, const std::string& 
   if (parse_reference(kind.path, kind.prefix, text).by == Reference::By::id) return text;
   const auto object = find(kind, text);
   if (!object) return std::unexpected(object.error());
-  return text_in(*object, "id");
+  return wire::text_or_empty(*object, "id");
 }
 
 Attempt<std::string> AdminSession::find_id(const Reference& reference) const {
@@ -193,7 +189,7 @@ Attempt<Json> AdminSession::list(const std::string& path, const std::string& que
     for (const Json& item : items) {
       if (all.size() < count_max) all.push_back(item);
     }
-    cursor = items.empty() ? std::string() : text_in(*page, "next_cursor");
+    cursor = items.empty() ? std::string() : wire::text_or_empty(*page, "next_cursor");
   } while (!cursor.empty() && all.size() < count_max);
   return all;
 }
@@ -209,7 +205,9 @@ Attempt<Names> AdminSession::names(std::span<const Kind> kinds) const {
   for (const Kind& kind : kinds) {
     const auto items = list(std::string(kind.path));
     if (!items) return std::unexpected(items.error());
-    for (const Json& item : *items) names[text_in(item, "id")] = text_in(item, "name");
+    for (const Json& item : *items) {
+      names[wire::text_or_empty(item, "id")] = wire::text_or_empty(item, "name");
+    }
   }
   return names;
 }
@@ -235,7 +233,8 @@ Attempt<Json> AdminSession::change(const Kind& kind, const std::string& text,
   if (!object) return object;
   auto changes = body(*object);
   if (!changes) return changes;
-  return patch(object_path(kind, text_in(*object, "id")), std::move(*changes), version_in(*object));
+  return patch(object_path(kind, wire::text_or_empty(*object, "id")), std::move(*changes),
+               version_in(*object));
 }
 
 Done AdminSession::put(const std::string& path) const {
@@ -255,7 +254,7 @@ Attempt<Json> AdminSession::make_secret(const NewSecret& wanted, Json body,
   if (auto checked = output.check(); !checked) return std::unexpected(checked.error());
   auto made = post(wanted.path, std::move(body));
   if (!made) return made;
-  std::string secret = text_in(*made, wanted.member);
+  std::string secret = wire::text_or_empty(*made, wanted.member);
   if (secret.empty()) {
     return failure(
         ExitCode::failed,
@@ -271,7 +270,7 @@ Attempt<Json> AdminSession::make_secret(const NewSecret& wanted, Json body,
   }
   const auto written = output.write(secret.ends_with('\n') ? secret : secret + "\n");
   if (written) return made;
-  const std::string id = text_in(*made, "id");
+  const std::string id = wire::text_or_empty(*made, "id");
   const auto undone = remove(wanted.undo + "/" + http::percent_encode(id));
   return failure(ExitCode::failed, fmt::format("{}; {} {}", written.error().sentence, id,
                                                undone ? "was deleted again"

@@ -135,7 +135,4 @@ class AdminSession {
 // version_in returns the version of an object, for If-Match.
 [[nodiscard]] std::optional<std::int64_t> version_in(const wire::Json& object);
 
-// text_in returns a member that is a string, or nothing.
-[[nodiscard]] std::string text_in(const wire::Json& object, const char* member);
-
 }  // namespace zt::app

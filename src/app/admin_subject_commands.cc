@@ -197,7 +197,7 @@ Done retire(const AdminSession& session, const KeyArguments& arguments, const st
   if (arguments.overlap == "none") return session.remove(path);
   auto end = time_body("--overlap", arguments.overlap, io::read_clocks().unix_time);
   if (!end) return usage(end.error());
-  const auto own_end = parse_rfc3339(text_in(old, "expires"));
+  const auto own_end = parse_rfc3339(wire::text_or_empty(old, "expires"));
   const auto new_end = parse_rfc3339(end->is_string() ? end->get<std::string>() : std::string());
   if (own_end && new_end && *own_end <= *new_end) return {};
   const auto changed = session.patch(path, {{"expires", std::move(*end)}}, version_in(old));
@@ -224,7 +224,7 @@ Done rotate_key(const AdminSession& session, const KeyArguments& arguments) {
     return failure(ExitCode::failed,
                    fmt::format("{} is revoked already: make a new key", arguments.key));
   }
-  if (arguments.name.empty()) (*body)["name"] = text_in(old->body, "name");
+  if (arguments.name.empty()) (*body)["name"] = wire::text_or_empty(old->body, "name");
   const auto made = new_key(session, arguments, *path, std::move(*body));
   if (!made) return std::unexpected(made.error());
   print_secret_made(arguments.common, *made);
@@ -232,7 +232,7 @@ Done rotate_key(const AdminSession& session, const KeyArguments& arguments) {
   if (done) return done;
   return failure(done.error().code,
                  fmt::format("the new key {} is made, but the old one lives on: {}",
-                             text_in(*made, "id"), done.error().sentence));
+                             wire::text_or_empty(*made, "id"), done.error().sentence));
 }
 
 Done list_keys(const AdminSession& session, const KeyArguments& arguments) {

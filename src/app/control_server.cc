@@ -121,12 +121,8 @@ void ControlServer::receive(std::uint64_t number) {
 
 void ControlServer::serve(std::uint64_t number, Connection& connection, std::string_view line) {
   const Json request = wire::parse_json_object(line);
-  const auto text = [&request](const char* name) {
-    const auto found = request.find(name);
-    return found != request.end() && found->is_string() ? found->get<std::string>() : std::string();
-  };
   if (!request.is_object()) return say(number, error_line("usage", "not a JSON object"));
-  const std::string op = text("op");
+  const std::string op = wire::text_or_empty(request, "op");
   if (op == "status") {
     say(number, handlers_.status() + "\n");
   } else if (op == "down") {
@@ -137,7 +133,7 @@ void ControlServer::serve(std::uint64_t number, Connection& connection, std::str
     connection.is_waiting = true;
     connection.stream.want_readable();  // Notices a caller that leaves.
   } else if (op == "connect" || op == "ping") {
-    open_flow(number, connection, text("target"), op == "ping");
+    open_flow(number, connection, wire::text_or_empty(request, "target"), op == "ping");
   } else {
     say(number, error_line("usage", "unknown op"));
   }

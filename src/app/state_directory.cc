@@ -23,25 +23,21 @@ std::string sentence(const std::filesystem::path& path, io::FileError error) {
   return fmt::format("{}: {}", path.string(), io::to_text(error));
 }
 
-std::string text_of(const Json& object, const char* name) {
-  const auto found = object.find(name);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
-
 std::optional<NodeRecord> parse_record(std::string_view text) {
   const Json object = wire::parse_json_object(text);
-  if (!object.is_object() || text_of(object, "zt") != "node") return std::nullopt;
-  const auto controller = grant::parse_controller_url(text_of(object, "controller"));
-  const auto pin = Digest::parse(text_of(object, "pin"));
-  const auto tenant = parse_id_as<TenantIdTag>(text_of(object, "tenant"));
-  NodeRecord record{.kind = text_of(object, "kind"), .node = text_of(object, "node")};
+  if (!object.is_object() || wire::text_or_empty(object, "zt") != "node") return std::nullopt;
+  const auto controller = grant::parse_controller_url(wire::text_or_empty(object, "controller"));
+  const auto pin = Digest::parse(wire::text_or_empty(object, "pin"));
+  const auto tenant = parse_id_as<TenantIdTag>(wire::text_or_empty(object, "tenant"));
+  NodeRecord record{.kind = wire::text_or_empty(object, "kind"),
+                    .node = wire::text_or_empty(object, "node")};
   if (!controller || !pin || !tenant || record.kind.empty() || record.node.empty()) {
     return std::nullopt;
   }
   record.controller = *controller;
   record.controller_key = *pin;
   record.tenant = *tenant;
-  record.network.text = text_of(object, "network");
+  record.network.text = wire::text_or_empty(object, "network");
   const auto jwks = object.find("jwks");
   if (jwks != object.end() && jwks->is_object()) record.jwks = wire::json_text(*jwks);
   return record;

@@ -36,25 +36,20 @@ std::string problem_detail(int status, const std::string& body) {
   return "the controller answered with status " + std::to_string(status);
 }
 
-std::string text_of(const Json& object, const char* name) {
-  const auto found = object.find(name);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
-
 std::optional<Admission> parse_admission(const std::string& body) {
   const Json object = wire::parse_json_object(body);
   if (!object.is_object()) return std::nullopt;
   Admission admission;
-  const auto tenant = parse_id_as<TenantIdTag>(text_of(object, "tenant"));
+  const auto tenant = parse_id_as<TenantIdTag>(wire::text_or_empty(object, "tenant"));
   const auto jwks = object.find("jwks");
   if (!tenant || jwks == object.end() || !jwks->is_object()) return std::nullopt;
   admission.tenant = *tenant;
   admission.jwks = wire::json_text(*jwks);
-  admission.node = text_of(object, "node");
-  admission.network.text = text_of(object, "network");
-  admission.subject.text = text_of(object, "subject");
-  admission.subject_name = text_of(object, "subject_name");
-  admission.device.text = text_of(object, "device");
+  admission.node = wire::text_or_empty(object, "node");
+  admission.network.text = wire::text_or_empty(object, "network");
+  admission.subject.text = wire::text_or_empty(object, "subject");
+  admission.subject_name = wire::text_or_empty(object, "subject_name");
+  admission.device.text = wire::text_or_empty(object, "device");
   if (admission.node.empty() && admission.device.is_empty()) return std::nullopt;
   return admission;
 }

@@ -14,22 +14,19 @@ namespace {
 
 using wire::Json;
 
-std::string text_of(const Json& object, const char* name) {
-  const auto found = object.find(name);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
-
 std::optional<client::GrantedConnector> parse_connector(const Json& object) {
   if (!object.is_object()) return std::nullopt;
-  const auto id = parse_id_as<ConnectorIdTag>(text_of(object, "id"));
-  const auto certificate = Digest::parse(text_of(object, "certificate"));
-  const auto route = RouteId::parse(text_of(object, "route"));
+  const auto id = parse_id_as<ConnectorIdTag>(wire::text_or_empty(object, "id"));
+  const auto certificate = Digest::parse(wire::text_or_empty(object, "certificate"));
+  const auto route = RouteId::parse(wire::text_or_empty(object, "route"));
   const auto relays = object.find("relays");
   if (!id || !certificate || !route || relays == object.end() || !relays->is_array()) {
     return std::nullopt;
   }
-  client::GrantedConnector connector{
-      .id = *id, .name = text_of(object, "name"), .certificate = *certificate, .route = *route};
+  client::GrantedConnector connector{.id = *id,
+                                     .name = wire::text_or_empty(object, "name"),
+                                     .certificate = *certificate,
+                                     .route = *route};
   for (const Json& entry : *relays) {
     if (!entry.is_string()) return std::nullopt;
     const auto relay = parse_id_as<RelayIdTag>(entry.get_ref<const std::string&>());
@@ -45,11 +42,11 @@ std::optional<client::GrantedConnector> parse_connector(const Json& object) {
 
 std::optional<client::GrantIssued> parse_issued(const Json& object, UnixTime now) {
   client::GrantIssued issued;
-  const auto id = parse_id_as<GrantIdTag>(text_of(object, "grant_id"));
-  const auto expires = parse_rfc3339(text_of(object, "expires"));
+  const auto id = parse_id_as<GrantIdTag>(wire::text_or_empty(object, "grant_id"));
+  const auto expires = parse_rfc3339(wire::text_or_empty(object, "expires"));
   const auto resource = object.find("resource");
   const auto connectors = object.find("connectors");
-  issued.token = Secret(text_of(object, "grant"));
+  issued.token = Secret(wire::text_or_empty(object, "grant"));
   if (!id || !expires || issued.token.is_empty() || resource == object.end() ||
       !resource->is_object() || connectors == object.end() || !connectors->is_array()) {
     return std::nullopt;
@@ -62,11 +59,11 @@ std::optional<client::GrantIssued> parse_issued(const Json& object, UnixTime now
                         ? Duration(std::chrono::seconds(lifetime->get<std::int64_t>()))
                         : Duration(*expires - now);
   issued.lifetime = std::clamp(issued.lifetime, Duration::zero(), Duration(std::chrono::hours(1)));
-  issued.decision.text = text_of(object, "decision");
-  const auto resource_id = parse_id_as<ResourceIdTag>(text_of(*resource, "id"));
+  issued.decision.text = wire::text_or_empty(object, "decision");
+  const auto resource_id = parse_id_as<ResourceIdTag>(wire::text_or_empty(*resource, "id"));
   if (!resource_id) return std::nullopt;
   issued.resource = *resource_id;
-  issued.resource_name = text_of(*resource, "name");
+  issued.resource_name = wire::text_or_empty(*resource, "name");
   if (const auto ports = object.find("ports"); ports != object.end() && ports->is_array()) {
     for (const Json& entry : *ports) {
       const auto range =
@@ -96,10 +93,10 @@ GrantAnswer parse_grant_answer(int status, std::string_view body, UnixTime now) 
   std::string rule;
   DecisionId decision;
   if (object.is_object()) {
-    detail = text_of(object, "detail");
-    if (detail.empty()) detail = text_of(object, "title");
-    rule = text_of(object, "rule");
-    decision.text = text_of(object, "decision");
+    detail = wire::text_or_empty(object, "detail");
+    if (detail.empty()) detail = wire::text_or_empty(object, "title");
+    rule = wire::text_or_empty(object, "rule");
+    decision.text = wire::text_or_empty(object, "decision");
   }
   if (detail.empty()) detail = "the controller answered with status " + std::to_string(status);
   if (status >= 400 && status < 500 && status != 408 && status != 429) {

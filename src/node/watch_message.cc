@@ -13,17 +13,6 @@ namespace {
 using wire::Json;
 using Error = std::unexpected<WatchError>;
 
-// text_of returns a string member, or nothing if it is absent or something else.
-std::optional<std::string> text_of(const Json& object, const char* name) {
-  const auto found = object.find(name);
-  if (found == object.end() || !found->is_string()) return std::nullopt;
-  return found->get<std::string>();
-}
-
-std::string text_or_empty(const Json& object, const char* name) {
-  return text_of(object, name).value_or(std::string());
-}
-
 std::optional<std::uint64_t> revision_of(const Json& object) {
   const auto found = object.find("revision");
   if (found == object.end() || !found->is_number_unsigned()) return std::nullopt;
@@ -39,13 +28,13 @@ std::optional<std::string> keys_of(const Json& object) {
 
 std::optional<RelayPlace> parse_relay(const Json& object) {
   if (!object.is_object()) return std::nullopt;
-  const auto id = parse_id_as<RelayIdTag>(text_or_empty(object, "id"));
-  const auto address = Authority::parse(text_or_empty(object, "address"));
-  const auto certificate = Digest::parse(text_or_empty(object, "certificate"));
+  const auto id = parse_id_as<RelayIdTag>(wire::text_or_empty(object, "id"));
+  const auto address = Authority::parse(wire::text_or_empty(object, "address"));
+  const auto certificate = Digest::parse(wire::text_or_empty(object, "certificate"));
   if (!id || !address || !certificate) return std::nullopt;
   return RelayPlace{.id = *id,
-                    .name = text_or_empty(object, "name"),
-                    .region = text_or_empty(object, "region"),
+                    .name = wire::text_or_empty(object, "name"),
+                    .region = wire::text_or_empty(object, "region"),
                     .address = *address,
                     .certificate = *certificate};
 }
@@ -64,9 +53,9 @@ std::expected<std::vector<RelayPlace>, WatchError> parse_relays(const Json& mess
 }
 
 std::expected<RelayPass, WatchError> parse_pass(const Json& message) {
-  const auto token = text_of(message, "relay_token");
-  const auto route = RouteId::parse(text_or_empty(message, "route"));
-  const auto expires_at = parse_rfc3339(text_or_empty(message, "relay_token_expires"));
+  const auto token = wire::text_member(message, "relay_token");
+  const auto route = RouteId::parse(wire::text_or_empty(message, "route"));
+  const auto expires_at = parse_rfc3339(wire::text_or_empty(message, "relay_token_expires"));
   if (!token || token->empty() || !route || !expires_at) return Error(WatchError::malformed);
   return RelayPass{.route = *route, .token = Secret(*token), .expires_at = *expires_at};
 }
@@ -94,7 +83,7 @@ std::expected<std::vector<TenantKeys>, WatchError> parse_tenants(const Json& mes
   if (list->size() > kWatchTenantsMax) return Error(WatchError::too_many);
   for (const Json& entry : *list) {
     if (!entry.is_object()) return Error(WatchError::malformed);
-    const auto tenant = parse_id_as<TenantIdTag>(text_or_empty(entry, "tenant"));
+    const auto tenant = parse_id_as<TenantIdTag>(wire::text_or_empty(entry, "tenant"));
     auto jwks = keys_of(entry);
     if (!tenant || !jwks) return Error(WatchError::malformed);
     auto blocked = parse_blocked(entry);
@@ -126,7 +115,7 @@ std::expected<WatchMessage, WatchError> parse_snapshot(const Json& message) {
   const auto revision = revision_of(message);
   if (!revision) return Error(WatchError::malformed);
   snapshot.revision = *revision;
-  snapshot.config = text_or_empty(message, "config");
+  snapshot.config = wire::text_or_empty(message, "config");
   snapshot.jwks = keys_of(message).value_or(std::string());
   if (message.contains("relays")) {
     auto relays = parse_relays(message);
@@ -149,9 +138,9 @@ std::expected<WatchMessage, WatchError> parse_snapshot(const Json& message) {
 
 std::expected<WatchMessage, WatchError> parse_delta(const Json& message) {
   const auto revision = revision_of(message);
-  auto config = text_of(message, "config");
+  const auto config = wire::text_member(message, "config");
   if (!revision || !config) return Error(WatchError::malformed);
-  return WatchDelta{.revision = *revision, .config = std::move(*config)};
+  return WatchDelta{.revision = *revision, .config = std::string(*config)};
 }
 
 std::expected<WatchMessage, WatchError> parse_keys(const Json& message) {
@@ -166,7 +155,8 @@ std::expected<WatchMessage, WatchError> parse_revoke(const Json& message) {
   if (!message.contains("grants")) return Error(WatchError::malformed);
   auto grants = parse_grants(message, "grants");
   if (!grants) return Error(grants.error());
-  return WatchRevoke{.grants = std::move(*grants), .reason = text_or_empty(message, "reason")};
+  return WatchRevoke{.grants = std::move(*grants),
+                     .reason = wire::text_or_empty(message, "reason")};
 }
 
 }  // namespace
@@ -174,7 +164,7 @@ std::expected<WatchMessage, WatchError> parse_revoke(const Json& message) {
 std::expected<WatchMessage, WatchError> parse_watch_message(std::string_view line) {
   const Json message = wire::parse_json_object(line);
   if (!message.is_object()) return Error(WatchError::malformed);
-  const auto type = text_of(message, "type");
+  const auto type = wire::text_member(message, "type");
   if (!type) return Error(WatchError::malformed);
   if (*type == "snapshot") return parse_snapshot(message);
   if (*type == "delta") return parse_delta(message);
@@ -191,7 +181,7 @@ std::expected<WatchMessage, WatchError> parse_watch_message(std::string_view lin
     if (!pass) return Error(pass.error());
     return WatchPass{.pass = std::move(*pass)};
   }
-  return WatchUnknown{.type = *type};
+  return WatchUnknown{.type = std::string(*type)};
 }
 
 }  // namespace zt::node

@@ -104,6 +104,10 @@ std::optional<std::string_view> text_member(const Json& object, const char* name
   return value->get_ref<const std::string&>();
 }
 
+std::string text_or_empty(const Json& object, const char* name) {
+  return std::string(text_member(object, name).value_or(std::string_view()));
+}
+
 std::optional<std::uint64_t> integer_member(const Json& object, const char* name) {
   const Json* value = member(object, name);
   if (value == nullptr || !value->is_number_unsigned()) return std::nullopt;

@@ -64,6 +64,9 @@ struct JsonError {
 [[nodiscard]] std::optional<bool> boolean_member(const Json& object, const char* name);
 [[nodiscard]] const Json* array_member(const Json& object, const char* name, std::size_t size_max);
 
+// text_or_empty returns a copy of a member that is a string, or an empty text.
+[[nodiscard]] std::string text_or_empty(const Json& object, const char* name);
+
 // time_member returns a NumericDate (RFC 7519 section 2) in whole seconds.
 [[nodiscard]] std::optional<UnixTime> time_member(const Json& object, const char* name);
 
