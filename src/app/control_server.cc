@@ -144,10 +144,11 @@ void ControlServer::open_flow(std::uint64_t number, Connection& connection, std:
   const auto authority = Authority::parse(target);
   if (!authority) return say(number, error_line("usage", "the target is not HOST:PORT"));
   connection.asked = shell_.loop().now().instant;
-  connection.flow = shell_.open(*authority, Protocol::tcp,
-                                [this, number, is_ping](std::optional<client::Outcome> refusal) {
-                                  answer_flow(number, is_ping, refusal);
-                                });
+  connection.flow =
+      shell_.open(*authority, Protocol::tcp,
+                  [this, number, is_ping](const std::optional<client::Outcome>& refusal) {
+                    answer_flow(number, is_ping, refusal);
+                  });
 }
 
 void ControlServer::answer_flow(std::uint64_t number, bool is_ping,

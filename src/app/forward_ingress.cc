@@ -32,7 +32,7 @@ void TcpForward::accept(io::Descriptor socket) {
       io::Callback());
   waiting.flow = shell_.open(
       target_, Protocol::tcp,
-      [this, number](std::optional<client::Outcome> refusal) { answer(number, refusal); });
+      [this, number](const std::optional<client::Outcome>& refusal) { answer(number, refusal); });
 }
 
 void TcpForward::answer(std::uint64_t number, const std::optional<client::Outcome>& refusal) {
@@ -86,7 +86,7 @@ void UdpForward::receive(const SocketAddress& remote, std::span<const std::byte>
     found = sources_.emplace(remote, Source{}).first;
     found->second.flow = shell_.open(
         target_, Protocol::udp,
-        [this, remote](std::optional<client::Outcome> refusal) { answer(remote, refusal); });
+        [this, remote](const std::optional<client::Outcome>& refusal) { answer(remote, refusal); });
     if (!timer_.is_armed()) timer_.arm(now + kIdleTimeout);
   }
   Source& source = found->second;

@@ -116,7 +116,7 @@ void HttpProxy::receive(std::uint64_t number) {
   connection.early = std::move(connect.early);
   connection.flow = shell_.open(
       connect.target, Protocol::tcp,
-      [this, number](std::optional<client::Outcome> refused) { answer(number, refused); });
+      [this, number](const std::optional<client::Outcome>& refused) { answer(number, refused); });
 }
 
 void HttpProxy::answer(std::uint64_t number, const std::optional<client::Outcome>& refusal) {

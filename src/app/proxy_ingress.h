@@ -43,7 +43,7 @@ class HttpProxy {
   void accept(io::Descriptor socket);
   void receive(std::uint64_t number);
   void answer(std::uint64_t number, const std::optional<client::Outcome>& refusal);
-  void refuse(Connection& connection, const std::string& response);
+  static void refuse(Connection& connection, const std::string& response);
 
   ClientShell& shell_;
   std::unique_ptr<io::TcpListener> listener_;

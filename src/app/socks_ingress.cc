@@ -47,11 +47,11 @@ void SocksAssociation::receive(const SocketAddress& source, std::span<const std:
   if (found == targets_.end()) {
     if (targets_.size() >= kTargetsMax) return;
     found = targets_.emplace(parsed->peer, Target{}).first;
-    found->second.flow =
-        shell_.open(parsed->peer, Protocol::udp,
-                    [this, authority = parsed->peer](std::optional<client::Outcome> refusal) {
-                      answer(authority, refusal);
-                    });
+    found->second.flow = shell_.open(
+        parsed->peer, Protocol::udp,
+        [this, authority = parsed->peer](const std::optional<client::Outcome>& refusal) {
+          answer(authority, refusal);
+        });
   }
   Target& target = found->second;
   if (target.is_refused) return;
@@ -189,7 +189,7 @@ void SocksServer::proceed(std::uint64_t number) {
 void SocksServer::open_flow(std::uint64_t number, Connection& connection, const Authority& target) {
   connection.flow = shell_.open(
       target, Protocol::tcp,
-      [this, number](std::optional<client::Outcome> refusal) { answer(number, refusal); });
+      [this, number](const std::optional<client::Outcome>& refusal) { answer(number, refusal); });
 }
 
 void SocksServer::associate(Connection& connection) {
