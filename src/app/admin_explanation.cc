@@ -17,7 +17,7 @@ constexpr std::size_t kListedMax = 100'000;
 std::string resource_text(const Json& resource) {
   const bool is_enabled = wire::boolean_member(resource, "enabled").value_or(false);
   const bool has_port = wire::boolean_member(resource, "offers_port").value_or(false);
-  std::string text =
+  const std::string text =
       fmt::format("\nresource \"{}\" ({}): {}, {} the port, connectors online: {}\n",
                   printable(wire::text_or_empty(resource, "name")),
                   printable(wire::text_or_empty(resource, "id")),

@@ -66,13 +66,12 @@ Done print_entries(const AdminSession& session, const FollowedLog& log, const Js
 }  // namespace
 
 Json newer_than(const Json& page, std::uint64_t last) {
-  Json fresh = Json::array();
+  Json::array_t fresh;
   if (!page.is_array()) return fresh;
   for (const Json& entry : page) {
     if (sequence_of(entry) > last) fresh.push_back(entry);
   }
-  std::sort(fresh.begin(), fresh.end(),
-            [](const Json& a, const Json& b) { return sequence_of(a) < sequence_of(b); });
+  std::ranges::sort(fresh, {}, sequence_of);
   return fresh;
 }
 

@@ -72,9 +72,9 @@ void add_delete(CLI::App& parent, Chosen& chosen, const Kind& kind);
 
 // TextChange is an option of an update, for a member that is text or a time.
 struct TextChange {
-  const char* option;  // "--email".
-  const char* member;
-  const char* help;
+  const char* option = "";  // "--email".
+  const char* member = "";
+  const char* help = "";
   bool is_time = false;
 };
 

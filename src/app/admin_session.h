@@ -119,7 +119,7 @@ class AdminSession {
     bool is_access_file = false;  // The secret is an API key: write a whole access file with it.
   };
   // make_secret posts `body`, writes the secret to `output`, and returns the rest of the answer.
-  [[nodiscard]] Attempt<wire::Json> make_secret(const NewSecret& secret, wire::Json body,
+  [[nodiscard]] Attempt<wire::Json> make_secret(const NewSecret& wanted, wire::Json body,
                                                 const SecretOutput& output) const;
 
  private:
