@@ -77,4 +77,8 @@ bool Nat::is_let_in(const Mapping& mapping, const SocketAddress& source, Instant
   });
 }
 
+Nat::Config nat_config(const NatKind& kind, const IpAddress& external) {
+  return {.external = external, .mapping = kind.mapping, .filtering = kind.filtering};
+}
+
 }  // namespace zt::sim

@@ -19,6 +19,7 @@
 // Limits: mappings_max; a packet that needs one more is dropped. External ports are given out in
 //   the order of first_port; they are not preserved and not predictable by the other side.
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -37,6 +38,26 @@ enum class NatBehavior : std::uint8_t {
   address_and_port_dependent,
 };
 [[nodiscard]] std::string_view to_text(NatBehavior behavior);
+
+// NatKind is a pair of behaviours under the name that it had before RFC 4787 (RFC 3489 section 5).
+struct NatKind {
+  std::string_view name;
+  NatBehavior mapping;
+  NatBehavior filtering;
+};
+inline constexpr NatKind kFullCone{.name = "full cone",
+                                   .mapping = NatBehavior::endpoint_independent,
+                                   .filtering = NatBehavior::endpoint_independent};
+inline constexpr NatKind kRestrictedCone{.name = "restricted cone",
+                                         .mapping = NatBehavior::endpoint_independent,
+                                         .filtering = NatBehavior::address_dependent};
+inline constexpr NatKind kPortRestrictedCone{.name = "port-restricted cone",
+                                             .mapping = NatBehavior::endpoint_independent,
+                                             .filtering = NatBehavior::address_and_port_dependent};
+inline constexpr NatKind kSymmetric{.name = "symmetric",
+                                    .mapping = NatBehavior::address_and_port_dependent,
+                                    .filtering = NatBehavior::address_and_port_dependent};
+inline constexpr std::array kNatKinds{kFullCone, kRestrictedCone, kPortRestrictedCone, kSymmetric};
 
 class Nat {
  public:
@@ -95,5 +116,8 @@ class Nat {
   std::uint16_t next_port_;
   std::map<Key, Mapping> mappings_;
 };
+
+// nat_config returns the defaults with the behaviour of `kind`.
+[[nodiscard]] Nat::Config nat_config(const NatKind& kind, const IpAddress& external);
 
 }  // namespace zt::sim
