@@ -132,7 +132,7 @@ std::optional<Instant> RelayActor::next_deadline() const {
 }
 void RelayActor::send(const SocketAddress& remote, std::span<const std::byte> bytes,
                       std::size_t segment_size, std::uint8_t ecn) {
-  world_.send(kRelayAt, remote, bytes, segment_size, ecn);
+  world_.send(*this, remote, bytes, segment_size, ecn);
 }
 
 // --- ConnectorActor
@@ -403,8 +403,9 @@ void ClientActor::end(FlowKey key, bool is_orderly, const Now& now) {
 
 House::House(std::uint64_t seed, const Link& link) : world(seed) {
   world.set_default_link(link);
-  world.on_wire = [this](const SocketAddress& from, const SocketAddress& to,
-                         std::span<const std::byte> bytes) { check_wire(from, to, bytes); };
+  world.on_wire = [this](const Hop& hop, std::span<const std::byte> bytes) {
+    check_wire(hop, bytes);
+  };
   controller = std::make_unique<ControllerActor>(world, seed + 1);
   world.attach(*controller, kControllerAt);
   network_id = controller->ask("POST", "networks", {{"name", "office"}}, 201).at("id");
@@ -459,10 +460,9 @@ bool House::boot(Duration limit) {
       limit);
 }
 
-void House::check_wire(const SocketAddress& from, const SocketAddress& to,
-                       std::span<const std::byte> bytes) const {
-  // Nothing on the wire is readable, least of all at the relay.
-  INFO(from.to_text() << " to " << to.to_text() << "; " << world.replay());
+void House::check_wire(const Hop& hop, std::span<const std::byte> bytes) const {
+  // Nothing on any wire is readable, be it public or private, least of all at the relay.
+  INFO(hop.from.to_text() << " to " << hop.to.to_text() << "; " << world.replay());
   const bool shows_canary = as_text(bytes).find(kCanary) != std::string_view::npos;
   if (shows_canary) FAIL("a payload was readable on the wire");
 }

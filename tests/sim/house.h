@@ -212,8 +212,7 @@ class House {
   std::string rule_id;
 
  private:
-  void check_wire(const SocketAddress& from, const SocketAddress& to,
-                  std::span<const std::byte> bytes) const;
+  void check_wire(const Hop& hop, std::span<const std::byte> bytes) const;
 };
 
 }  // namespace zt::sim

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The main job under virtual time: a private service reached through all four roles.
 #include <catch2/catch_test_macros.hpp>
-#include <cstdlib>
 #include <string>
 
 #include "house.h"
@@ -10,12 +9,6 @@ namespace zt::sim {
 namespace {
 
 using namespace std::chrono_literals;
-
-// seed_of is ZT_SEED of the environment, so that a failure is replayed, or `fallback`.
-std::uint64_t seed_of(std::uint64_t fallback) {
-  const char* text = std::getenv("ZT_SEED");  // NOLINT(concurrency-mt-unsafe): one thread.
-  return text == nullptr ? fallback : std::strtoull(text, nullptr, 0);
-}
 
 // open_when_known opens a flow as a patient user does: the controller learns by heartbeats where a
 // connector is bound, and on a bad link one may take a while.

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "zt/base/assert.h"
 
@@ -22,42 +23,128 @@ World::World(std::uint64_t seed)
            .unix_time = from_unix_seconds(1'800'000'000)},
       buffer_(65536) {}
 
-void World::attach(Actor& actor, const SocketAddress& address) {
-  actors_.push_back({.actor = &actor, .address = address});
-  settle(actors_.back());
+Realm World::add_nat(const Nat::Config& config, Realm outer) {
+  ZT_ASSERT(outer == kPublic || networks_.contains(outer));
+  ZT_ASSERT(!config.is_translating || !has_address(outer, config.external));
+  const Realm realm{static_cast<std::uint32_t>(networks_.size() + 1)};
+  networks_.emplace(realm, Network{.nat = Nat(config), .outer = outer});
+  return realm;
+}
+
+void World::attach(Actor& actor, const Place& place) {
+  ZT_ASSERT(!is_taken(place));
+  Attached* attached = find(actor);
+  if (attached == nullptr) {
+    attached = &actors_.emplace_back(Attached{.actor = &actor, .places = {}});
+  }
+  ZT_ASSERT(attached->place_for(place.address.ip) == nullptr);
+  attached->places.push_back(place);
+  settle(*attached);
 }
 
 void World::detach(Actor& actor) {
   std::erase_if(actors_, [&](const Attached& attached) { return attached.actor == &actor; });
 }
 
+void World::move(Actor& actor, const Place& place) {
+  Attached* attached = find(actor);
+  ZT_ASSERT(attached != nullptr);
+  std::erase_if(attached->places, [&](const Place& old) {
+    return old.address.ip.is_v4() == place.address.ip.is_v4();
+  });
+  ZT_ASSERT(!is_taken(place));
+  attached->places.push_back(place);
+}
+
 void World::wake(Actor& actor) {
-  for (Attached& attached : actors_) {
-    if (attached.actor == &actor) return settle(attached);
-  }
+  if (Attached* attached = find(actor)) settle(*attached);
 }
 
-void World::set_link(const IpAddress& a, const IpAddress& b, const Link& link) {
-  links_[{a, b}] = link;
-  links_[{b, a}] = link;
+void World::set_link(const IpAddress& a, const IpAddress& b, const Link& link, Realm realm) {
+  set_one_way_link(a, b, link, realm);
+  set_one_way_link(b, a, link, realm);
 }
 
-void World::send(const SocketAddress& from, const SocketAddress& to,
-                 std::span<const std::byte> bytes, std::size_t segment_size, std::uint8_t ecn) {
+void World::set_one_way_link(const IpAddress& from, const IpAddress& to, const Link& link,
+                             Realm realm) {
+  links_[{realm, from, to}] = link;
+}
+
+void World::send(const Actor& from, const SocketAddress& to, std::span<const std::byte> bytes,
+                 std::size_t segment_size, std::uint8_t ecn) {
+  const Attached* attached = find(from);
+  ZT_ASSERT(attached != nullptr);
+  send(*attached, to, bytes, segment_size, ecn);
+}
+
+void World::send(const Attached& from, const SocketAddress& to, std::span<const std::byte> bytes,
+                 std::size_t segment_size, std::uint8_t ecn) {
   ZT_ASSERT(segment_size > 0);
+  const Place* place = from.place_for(to.ip);
+  if (place == nullptr) return;  // No route to this family.
+  const Hop start{.realm = place->realm, .from = place->address, .to = to};
   for (std::size_t at = 0; at < bytes.size(); at += segment_size) {
-    put_on_wire(from, to, bytes.subspan(at, std::min(segment_size, bytes.size() - at)), ecn);
+    put_on_wire(start, bytes.subspan(at, std::min(segment_size, bytes.size() - at)), ecn);
   }
 }
 
-void World::put_on_wire(const SocketAddress& from, const SocketAddress& to,
-                        std::span<const std::byte> datagram, std::uint8_t ecn) {
-  if (on_wire) on_wire(from, to, datagram);
-  const Link& link = link_between(from.ip, to.ip);
+void World::put_on_wire(const Hop& start, std::span<const std::byte> datagram, std::uint8_t ecn) {
+  const std::optional<Hop> hop = climb(start);
+  if (on_wire) on_wire(hop.value_or(start), datagram);
+  if (hop) carry(*hop, datagram, ecn);
+}
+
+// climb returns the hop of a datagram that starts as `hop`; nothing: a Nat on the way dropped it.
+std::optional<Hop> World::climb(Hop hop) {
+  while (hop.realm != kPublic && !has_address(hop.realm, hop.to.ip)) {
+    auto& [nat, outer] = networks_.at(hop.realm);
+    ZT_ASSERT(!nat.config().is_translating || nat.config().external.is_v4() == hop.from.ip.is_v4());
+    if (nat.config().is_translating && hop.to.ip == nat.config().external) {
+      const auto turned = nat.hairpin(hop.from, hop.to, now_.instant);
+      if (!turned) return std::nullopt;
+      return Hop{.realm = hop.realm, .from = turned->source, .to = turned->destination};
+    }
+    const auto source = nat.outbound(hop.from, hop.to, now_.instant);
+    if (!source) return std::nullopt;
+    hop = {.realm = outer, .from = *source, .to = hop.to};
+  }
+  return hop;
+}
+
+// has_address tells whether datagrams to `ip` go to somebody in the realm, or down from it.
+bool World::has_address(Realm realm, const IpAddress& ip) const {
+  const auto stands_at = [&](const Place& place) {
+    return place.realm == realm && place.address.ip == ip;
+  };
+  const auto is_host = [&](const Attached& attached) {
+    return std::ranges::any_of(attached.places, stands_at);
+  };
+  const auto leads_down = [&](const auto& entry) {
+    const auto& [inner, network] = entry;
+    if (network.outer != realm) return false;
+    const Nat::Config& config = network.nat.config();
+    return config.is_translating ? config.external == ip : has_address(inner, ip);
+  };
+  return std::ranges::any_of(actors_, is_host) || std::ranges::any_of(networks_, leads_down);
+}
+
+bool World::is_taken(const Place& place) const {
+  const auto is_there = [&](const Attached& attached) { return attached.stands_at(place); };
+  const auto is_external = [&](const auto& entry) {
+    const auto& [nat, outer] = entry.second;
+    return outer == place.realm && nat.config().is_translating &&
+           nat.config().external == place.address.ip;
+  };
+  return std::ranges::any_of(actors_, is_there) || std::ranges::any_of(networks_, is_external);
+}
+
+void World::carry(const Hop& hop, std::span<const std::byte> datagram, std::uint8_t ecn) {
+  const LinkKey key(hop.realm, hop.from.ip, hop.to.ip);
+  const Link& link = link_of(key);
   if (link.is_blocked || draw() < link.loss) return;
   Instant leaves = now_.instant;
   if (link.rate_bits_per_s > 0) {
-    Instant& busy_until = busy_until_[{from.ip, to.ip}];
+    Instant& busy_until = busy_until_[key];
     leaves = std::max(leaves, busy_until);
     const auto bits_to_duration = [&](std::uint64_t bits) {
       return Duration(static_cast<std::int64_t>(bits * 1'000'000'000 / link.rate_bits_per_s));
@@ -70,9 +157,8 @@ void World::put_on_wire(const SocketAddress& from, const SocketAddress& to,
   for (int copy = 0; copy < copies; ++copy) {
     const auto jitter =
         Duration(static_cast<std::int64_t>(draw() * static_cast<double>(link.jitter.count())));
-    arrivals_.emplace(
-        std::pair(leaves + link.delay + jitter, next_sequence_++),
-        Arrival{.from = from, .to = to, .bytes = {datagram.begin(), datagram.end()}, .ecn = ecn});
+    arrivals_.emplace(std::pair(leaves + link.delay + jitter, next_sequence_++),
+                      Arrival{.hop = hop, .bytes = {datagram.begin(), datagram.end()}, .ecn = ecn});
   }
 }
 
@@ -116,27 +202,53 @@ bool World::step(Instant limit) {
   }
   const Arrival arrival = std::move(arrivals_.begin()->second);
   arrivals_.erase(arrivals_.begin());
-  for (Attached& attached : actors_) {
-    if (attached.address != arrival.to) continue;
-    attached.actor->handle({.remote = arrival.from,
-                            .bytes = arrival.bytes,
-                            .segment_size = arrival.bytes.size(),
-                            .ecn = arrival.ecn},
-                           now_);
-    settle(attached);
-    break;
-  }
+  Attached* receiver = find_receiver(arrival.hop);
+  if (receiver == nullptr) return true;
+  receiver->actor->handle({.remote = arrival.hop.from,
+                           .bytes = arrival.bytes,
+                           .segment_size = arrival.bytes.size(),
+                           .ecn = arrival.ecn},
+                          now_);
+  settle(*receiver);
   return true;
+}
+
+World::Attached* World::find(const Actor& actor) {
+  const auto found = std::ranges::find(actors_, &actor, &Attached::actor);
+  return found == actors_.end() ? nullptr : &*found;
+}
+
+// find_receiver descends from the hop's realm to whoever gets the datagram; null: nobody.
+World::Attached* World::find_receiver(const Hop& hop) {
+  for (Attached& attached : actors_) {
+    if (attached.stands_at({.realm = hop.realm, .address = hop.to})) return &attached;
+  }
+  for (const auto& [inner, network] : networks_) {
+    if (network.outer != hop.realm) continue;
+    const auto inside = network.nat.inbound(hop.from, hop.to, now_.instant);
+    if (inside) return find_receiver({.realm = inner, .from = hop.from, .to = *inside});
+  }
+  return nullptr;
 }
 
 // settle drains an actor completely: what is carried out may make more to send.
 void World::settle(Attached& attached) {
   attached.actor->settle(now_);
   while (const auto transmit = attached.actor->poll_transmit(buffer_, now_)) {
-    send(attached.address, transmit->remote, std::span(buffer_).first(transmit->size),
+    send(attached, transmit->remote, std::span(buffer_).first(transmit->size),
          transmit->segment_size, transmit->ecn);
     attached.actor->settle(now_);
   }
+}
+
+bool World::Attached::stands_at(const Place& place) const {
+  return std::ranges::find(places, place) != places.end();
+}
+
+const Place* World::Attached::place_for(const IpAddress& remote) const {
+  const auto found = std::ranges::find_if(
+      places, [&](const Place& place) { return place.address.ip.is_v4() == remote.is_v4(); });
+  return found == places.end() ? nullptr : &*found;
 }
 
 void World::advance(Instant instant) {
@@ -151,8 +263,8 @@ double World::draw() {
   return static_cast<double>(random_.next()) * kScale;
 }
 
-const Link& World::link_between(const IpAddress& a, const IpAddress& b) const {
-  const auto found = links_.find({a, b});
+const Link& World::link_of(const LinkKey& key) const {
+  const auto found = links_.find(key);
   return found == links_.end() ? default_link_ : found->second;
 }
 
@@ -162,6 +274,11 @@ std::string World::replay() const {
                          now_.instant.time_since_epoch() - std::chrono::hours(1))
                          .count(),
                      event_count_);
+}
+
+std::uint64_t seed_of(std::uint64_t fallback) {
+  const char* text = std::getenv("ZT_SEED");  // NOLINT(concurrency-mt-unsafe): one thread.
+  return text == nullptr ? fallback : std::strtoull(text, nullptr, 0);
 }
 
 }  // namespace zt::sim

@@ -3,15 +3,38 @@
 // sim/world.h: several nodes, QUIC included, in one thread and under virtual time.
 //
 // Theory of operation
-//   A World holds actors, each with one UDP address, and a network of links between them. Time
+//   A World holds actors, networks of links between them, and NATs between the networks. Time
 //   stands still while an actor works and jumps to the next thing that happens: a datagram that
 //   arrives, or a deadline of an actor. Things that happen at the same instant happen in the order
 //   in which they were caused, so a run is repeated exactly by its seed (but for the bytes that TLS
 //   draws by itself, which nothing here depends on).
 //
+//   A realm is a network within which addresses mean something: the public one, and one behind each
+//   Nat. An actor stands at an address in a realm; two realms may use the same addresses. A Nat
+//   stands in a realm with its external address and has another realm behind it, so Nats nest: a
+//   home behind a carrier's Nat is add_nat(home, add_nat(carrier)).
+//
+//     public ──┬── controller
+//              ├── relay
+//              └── carrier's Nat ──┬── home Nat ── client
+//                                  └── home Nat ── connector
+//
+//   A datagram climbs from its sender's realm through `outbound` of each Nat until it is in a realm
+//   that has its destination address: that of a host, of a Nat, or of a host behind a firewall. If
+//   it comes from behind the Nat whose external address it is sent to, `hairpin` turns it back.
+//   There it takes its one hop. Then it descends to its receiver through `inbound` of each Nat in
+//   between. Hosts behind one Nat so reach each other directly. What a Nat drops vanishes, and so
+//   does what is sent to nobody. Links and the Nats on the way up decide when a datagram is sent;
+//   the Nats on the way down, and who stands at the address, when it arrives.
+//
 //   What a link does to a datagram (delay, drop, duplicate, reorder by jitter, limit the rate) is
-//   drawn from the seed. Links are named by the pair of hosts; one that was not set is the default
-//   link.
+//   drawn from the seed. It is done once, to the hop. Links are directed and named by the realm of
+//   the hop and the addresses that the datagram bears there: for public hosts their own, for hosts
+//   behind a Nat that Nat's external one, which they share; in a private realm the hosts' own
+//   again. A link that was not set is the default link.
+//
+//   An actor may have one IPv4 and one IPv6 address; a datagram leaves from the one of the
+//   destination's family.
 //
 // Limits   run_until gives up after a virtual time and after events_max events: a liveness failure.
 
@@ -22,9 +45,11 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
+#include "nat.h"
 #include "quic/endpoint.h"
 #include "zt/base/ip.h"
 #include "zt/base/random.h"
@@ -40,6 +65,27 @@ struct Link {
   std::uint64_t rate_bits_per_s = 0;              // 0: unlimited.
   std::size_t queue_size_max = 1 << 20;           // Bytes waiting for the rate; more is dropped.
   bool is_blocked = false;                        // Everything vanishes.
+};
+
+// Realm names a network; see above.
+enum class Realm : std::uint32_t {};
+inline constexpr Realm kPublic{0};
+
+// Place is where an actor stands.
+struct Place {
+  Realm realm = kPublic;
+  SocketAddress address;
+
+  friend bool operator==(const Place&, const Place&) = default;
+};
+
+// Hop is the one step of a datagram that takes time, and the addresses that it bears there.
+struct Hop {
+  Realm realm = kPublic;
+  SocketAddress from;
+  SocketAddress to;
+
+  friend bool operator==(const Hop&, const Hop&) = default;
 };
 
 // Actor is one host on the network. Implementations wrap a node.
@@ -65,19 +111,36 @@ class World {
   World(const World&) = delete;
   World& operator=(const World&) = delete;
 
-  // attach puts an actor on the network at `address`. The actor outlives the world.
-  void attach(Actor& actor, const SocketAddress& address);
-  // detach takes it off: what is on its way to it vanishes.
+  // add_nat puts a Nat, or a firewall, into `outer` and returns the realm behind it. Its external
+  // address is nobody else's there; behind a Nat that translates, hosts are of that family.
+  [[nodiscard]] Realm add_nat(const Nat::Config& config, Realm outer = kPublic);
+  // nat returns the Nat in front of a realm that add_nat returned. A test may let it forget.
+  [[nodiscard]] Nat& nat(Realm realm) { return networks_.at(realm).nat; }
+
+  // attach puts an actor on a network. The actor outlives the world. A second place must be of the
+  // other address family. No other actor has the same place.
+  void attach(Actor& actor, const Place& place);
+  void attach(Actor& actor, const SocketAddress& address) {
+    attach(actor, {.realm = kPublic, .address = address});
+  }
+  // detach takes it off: what is on its way to it vanishes, unless somebody stands there by then.
   void detach(Actor& actor);
+  // move takes an attached actor from its place of the same address family to another. What is on
+  // its way to the old place vanishes as with detach, and the old Nat keeps its mappings. The actor
+  // is not told: the caller does that, and then wakes it.
+  void move(Actor& actor, const Place& place);
   // wake settles an actor that was changed from outside.
   void wake(Actor& actor);
 
   void set_default_link(const Link& link) { default_link_ = link; }
-  // set_link sets both directions between the hosts of two addresses.
-  void set_link(const IpAddress& a, const IpAddress& b, const Link& link);
+  // set_link sets both directions between two addresses of a realm.
+  void set_link(const IpAddress& a, const IpAddress& b, const Link& link, Realm realm = kPublic);
+  // set_one_way_link sets the direction from `from` to `to` and leaves the other as it is.
+  void set_one_way_link(const IpAddress& from, const IpAddress& to, const Link& link,
+                        Realm realm = kPublic);
 
-  // send puts datagrams on the wire; actors that forward by themselves use it.
-  void send(const SocketAddress& from, const SocketAddress& to, std::span<const std::byte> bytes,
+  // send lets an attached actor send datagrams; actors that forward by themselves use it.
+  void send(const Actor& from, const SocketAddress& to, std::span<const std::byte> bytes,
             std::size_t segment_size, std::uint8_t ecn);
 
   // run_until lets time pass until `is_done` or `limit`; it returns whether is_done came true.
@@ -92,43 +155,61 @@ class World {
   // replay is the line that repeats this run, for INFO() of a test.
   [[nodiscard]] std::string replay() const;
 
-  // on_wire sees each datagram that is put on the wire: where checkers look. `from` and `to` are
-  // hosts.
-  std::function<void(const SocketAddress& from, const SocketAddress& to,
-                     std::span<const std::byte> bytes)>
-      on_wire;
+  // on_wire sees each datagram that is sent, whatever becomes of it, once: where checkers look.
+  // What its own Nat drops is seen as it left its sender. A Nat changes addresses only, so whoever
+  // sees the bytes of the hop sees what every wire below it carries.
+  std::function<void(const Hop& hop, std::span<const std::byte> bytes)> on_wire;
 
  private:
   struct Arrival {
-    SocketAddress from;
-    SocketAddress to;
+    Hop hop;
     std::vector<std::byte> bytes;
     std::uint8_t ecn = 0;
   };
   struct Attached {
     Actor* actor = nullptr;
-    SocketAddress address;
+    std::vector<Place> places;
+
+    [[nodiscard]] bool stands_at(const Place& place) const;
+    // place_for returns where datagrams to `remote` leave from; null: nowhere.
+    [[nodiscard]] const Place* place_for(const IpAddress& remote) const;
   };
+  struct Network {
+    Nat nat;
+    Realm outer;
+  };
+  using LinkKey = std::tuple<Realm, IpAddress, IpAddress>;
 
   void settle(Attached& attached);
-  void put_on_wire(const SocketAddress& from, const SocketAddress& to,
-                   std::span<const std::byte> datagram, std::uint8_t ecn);
+  void send(const Attached& from, const SocketAddress& to, std::span<const std::byte> bytes,
+            std::size_t segment_size, std::uint8_t ecn);
+  void put_on_wire(const Hop& start, std::span<const std::byte> datagram, std::uint8_t ecn);
+  void carry(const Hop& hop, std::span<const std::byte> datagram, std::uint8_t ecn);
+  [[nodiscard]] std::optional<Hop> climb(Hop hop);
+  [[nodiscard]] bool has_address(Realm realm, const IpAddress& ip) const;
+  [[nodiscard]] bool is_taken(const Place& place) const;
+  [[nodiscard]] Attached* find(const Actor& actor);
+  [[nodiscard]] Attached* find_receiver(const Hop& hop);
   [[nodiscard]] double draw();
   bool step(Instant limit);
   void advance(Instant instant);
-  [[nodiscard]] const Link& link_between(const IpAddress& a, const IpAddress& b) const;
+  [[nodiscard]] const Link& link_of(const LinkKey& key) const;
 
   std::uint64_t seed_;
   SeededRandom random_;
   Now now_;
   Link default_link_;
-  std::map<std::pair<IpAddress, IpAddress>, Link> links_;
-  std::map<std::pair<IpAddress, IpAddress>, Instant> busy_until_;  // Of a link with a rate.
+  std::map<LinkKey, Link> links_;
+  std::map<LinkKey, Instant> busy_until_;  // Of a link with a rate.
+  std::map<Realm, Network> networks_;      // All realms but the public one.
   std::vector<Attached> actors_;
   std::map<std::pair<Instant, std::uint64_t>, Arrival> arrivals_;
   std::uint64_t next_sequence_ = 0;
   std::uint64_t event_count_ = 0;
   std::vector<std::byte> buffer_;
 };
+
+// seed_of is ZT_SEED of the environment, so that a failure is replayed, or `fallback`.
+[[nodiscard]] std::uint64_t seed_of(std::uint64_t fallback);
 
 }  // namespace zt::sim
