@@ -137,8 +137,9 @@ void RelayActor::send(const SocketAddress& remote, std::span<const std::byte> by
 
 // --- ConnectorActor
 
-ConnectorActor::ConnectorActor(World& world, std::uint64_t seed, Secret token)
+ConnectorActor::ConnectorActor(World& world, std::uint64_t seed, Secret token, const Place& place)
     : world_(world),
+      place_(place),
       random_(seed),
       identity_(crypto::Identity::create("connector", world.now().unix_time)) {
   auto [enrolment, pin] = enrolment_of(token, "connector");
@@ -152,10 +153,22 @@ void ConnectorActor::start(node::Credential credential) {
           .link = link_config(identity_, controller_authority(), pin_, random_, true),
           .standing = standing_},
       std::move(credential), random_);
-  node_->own_addresses_changed({IpAddress::v4({127, 0, 0, 1}), IpAddress::v4({10, 20, 0, 2})},
-                               world_.now());
+  tell_addresses();
   node_->restore_flows(disk, world_.now());
   node_->start(world_.now());
+}
+
+void ConnectorActor::move(const Place& place) {
+  place_ = place;
+  world_.move(*this, place);
+  tell_addresses();
+  world_.wake(*this);
+}
+
+// tell_addresses tells a node that starts or has moved what its system knows of its interfaces.
+void ConnectorActor::tell_addresses() {
+  node_->own_addresses_changed(
+      {IpAddress::v4({127, 0, 0, 1}), IpAddress::v4({10, 20, 0, 2}), address().ip}, world_.now());
 }
 
 void ConnectorActor::crash() {
@@ -167,7 +180,7 @@ void ConnectorActor::crash() {
 void ConnectorActor::restart() {
   REQUIRE(standing_);
   start(node::KnownIdentity{});
-  world_.attach(*this, kConnectorAt);
+  world_.attach(*this, place_);
 }
 
 void ConnectorActor::handle(const quic::ReceivedDatagrams& datagrams, const Now& now) {
@@ -275,8 +288,10 @@ node::ServiceSignIn sign_in_of(const std::string& key_file) {
 
 }  // namespace
 
-ClientActor::ClientActor(World& world, std::uint64_t seed, const std::string& key_file)
+ClientActor::ClientActor(World& world, std::uint64_t seed, const std::string& key_file,
+                         const Place& place)
     : world_(world),
+      place_(place),
       random_(seed),
       identity_(crypto::Identity::create("client", world.now().unix_time)),
       key_file_(key_file) {
@@ -293,6 +308,12 @@ void ClientActor::start() {
   node_->start(world_.now());
 }
 
+void ClientActor::move(const Place& place) {
+  place_ = place;
+  world_.move(*this, place);
+  world_.wake(*this);
+}
+
 void ClientActor::crash() {
   world_.detach(*this);
   flows_.clear();
@@ -302,7 +323,7 @@ void ClientActor::crash() {
 
 void ClientActor::restart() {
   start();
-  world_.attach(*this, kClientAt);
+  world_.attach(*this, place_);
 }
 
 void ClientActor::handle(const quic::ReceivedDatagrams& datagrams, const Now& now) {
@@ -401,11 +422,23 @@ void ClientActor::end(FlowKey key, bool is_orderly, const Now& now) {
 
 // --- House
 
-House::House(std::uint64_t seed, const Link& link) : world(seed) {
+Layout lay_out_behind(World& world, const std::optional<Nat::Config>& client,
+                      const std::optional<Nat::Config>& connector) {
+  Layout layout;
+  if (client) layout.client = {.realm = world.add_nat(*client), .address = kClientInside};
+  if (connector) {
+    layout.connector = {.realm = world.add_nat(*connector), .address = kConnectorInside};
+  }
+  return layout;
+}
+
+House::House(std::uint64_t seed, const Link& link, const std::function<Layout(World&)>& lay_out)
+    : world(seed) {
   world.set_default_link(link);
   world.on_wire = [this](const Hop& hop, std::span<const std::byte> bytes) {
     check_wire(hop, bytes);
   };
+  const Layout layout = lay_out ? lay_out(world) : Layout{};
   controller = std::make_unique<ControllerActor>(world, seed + 1);
   world.attach(*controller, kControllerAt);
   network_id = controller->ask("POST", "networks", {{"name", "office"}}, 201).at("id");
@@ -439,14 +472,15 @@ House::House(std::uint64_t seed, const Link& link) : world(seed) {
                                        Secret(relay_token.at("token").get<std::string>()));
   world.attach(*relay, kRelayAt);
   connector = std::make_unique<ConnectorActor>(
-      world, seed + 3, Secret(connector_token.at("token").get<std::string>()));
+      world, seed + 3, Secret(connector_token.at("token").get<std::string>()), layout.connector);
   connector->names["db.internal"] = {kServiceIp};
   connector->names["web.internal"] = {kServiceIp};
   connector->services[{kServiceIp, 5432}] = {
       .on_bytes = [](std::string_view bytes, bool) { return std::string(bytes); }};
-  world.attach(*connector, kConnectorAt);
-  client = std::make_unique<ClientActor>(world, seed + 4, key.at("file").get<std::string>());
-  world.attach(*client, kClientAt);
+  world.attach(*connector, connector->place());
+  client = std::make_unique<ClientActor>(world, seed + 4, key.at("file").get<std::string>(),
+                                         layout.client);
+  world.attach(*client, client->place());
 }
 
 bool House::boot(Duration limit) {

@@ -12,6 +12,9 @@
 //   Checkers look at every datagram and every byte, in each scenario: a canary inside all payloads
 //   never appears in anything that reaches or leaves the relay, and a resource never sees a byte
 //   without an allow that was valid at that instant (told by the test through expect_access).
+//
+//   Controller and relay stand on the public network, and so do connector and client, unless the
+//   test lays out other networks for them: a Layout.
 
 #include <functional>
 #include <map>
@@ -33,10 +36,16 @@
 
 namespace zt::sim {
 
-inline const SocketAddress kControllerAt{IpAddress::v4({203, 0, 113, 1}), 443};
-inline const SocketAddress kRelayAt{IpAddress::v4({203, 0, 113, 2}), 443};
-inline const SocketAddress kConnectorAt{IpAddress::v4({203, 0, 113, 3}), 40003};
-inline const SocketAddress kClientAt{IpAddress::v4({203, 0, 113, 4}), 40004};
+// Public addresses are of a range that counts as global: a node probes no others.
+inline const SocketAddress kControllerAt{IpAddress::v4({11, 0, 113, 1}), 443};
+inline const SocketAddress kRelayAt{IpAddress::v4({11, 0, 113, 2}), 443};
+inline const SocketAddress kConnectorAt{IpAddress::v4({11, 0, 113, 3}), 40003};
+inline const SocketAddress kClientAt{IpAddress::v4({11, 0, 113, 4}), 40004};
+// External addresses of Nats before the connector and the client, and hosts' addresses behind them.
+inline const IpAddress kConnectorNatIp = IpAddress::v4({11, 0, 114, 3});
+inline const IpAddress kClientNatIp = IpAddress::v4({11, 0, 114, 4});
+inline const SocketAddress kConnectorInside{IpAddress::v4({10, 1, 0, 2}), 40003};
+inline const SocketAddress kClientInside{IpAddress::v4({192, 168, 7, 2}), 40004};
 inline const IpAddress kServiceIp = IpAddress::v4({10, 20, 0, 10});
 // kCanary stands in every payload that a test sends.
 inline constexpr std::string_view kCanary = "canary-5e1f-do-not-read";
@@ -94,7 +103,7 @@ class RelayActor final : public Actor, private node::DatagramSink {
 
 class ConnectorActor final : public Actor {
  public:
-  ConnectorActor(World& world, std::uint64_t seed, Secret token);
+  ConnectorActor(World& world, std::uint64_t seed, Secret token, const Place& place);
 
   void handle(const quic::ReceivedDatagrams& datagrams, const Now& now) override;
   void handle_timeout(const Now& now) override;
@@ -105,6 +114,12 @@ class ConnectorActor final : public Actor {
   // crash ends the node as kill -9 does: its state directory stays. restart starts it again.
   void crash();
   void restart();
+
+  [[nodiscard]] const Place& place() const { return place_; }
+  // address is the one of its own interface, inside of any Nat.
+  [[nodiscard]] const SocketAddress& address() const { return place_.address; }
+  // move takes the host to another place: the node is told as the system would tell it.
+  void move(const Place& place);
 
   std::string disk;  // The kept flow reports.
   // The private network: names, and what listens where. Everything else refuses.
@@ -126,10 +141,12 @@ class ConnectorActor final : public Actor {
     std::uint64_t bytes_down = 0;
   };
   void start(node::Credential credential);
+  void tell_addresses();
   void carry_out(node::ConnectorNode::Effect& effect, const Now& now);
   void pump(FlowKey key, const Now& now);
 
   World& world_;
+  Place place_;
   SeededRandom random_;
   crypto::Identity identity_;
   Digest pin_;
@@ -154,7 +171,7 @@ class ClientActor final : public Actor {
  public:
   using FlowKey = client::FlowKey;
 
-  ClientActor(World& world, std::uint64_t seed, const std::string& key_file);
+  ClientActor(World& world, std::uint64_t seed, const std::string& key_file, const Place& place);
 
   void handle(const quic::ReceivedDatagrams& datagrams, const Now& now) override;
   void handle_timeout(const Now& now) override;
@@ -165,6 +182,12 @@ class ClientActor final : public Actor {
   // crash and restart are those of ConnectorActor. Flows and their keys are gone.
   void crash();
   void restart();
+
+  // place, address and move are those of ConnectorActor.
+  [[nodiscard]] const Place& place() const { return place_; }
+  [[nodiscard]] const SocketAddress& address() const { return place_.address; }
+  void move(const Place& place);
+
   std::string disk;  // The kept flow reports.
 
   [[nodiscard]] FlowKey open(const std::string& target);
@@ -183,6 +206,7 @@ class ClientActor final : public Actor {
   void end(FlowKey key, bool is_orderly, const Now& now);
 
   World& world_;
+  Place place_;
   SeededRandom random_;
   crypto::Identity identity_;
   std::string key_file_;
@@ -190,12 +214,25 @@ class ClientActor final : public Actor {
   std::map<FlowKey, AppFlow> flows_;
 };
 
+// Layout is where the client and the connector stand.
+struct Layout {
+  Place client{.realm = kPublic, .address = kClientAt};
+  Place connector{.realm = kPublic, .address = kConnectorAt};
+};
+
+// lay_out_behind puts each of the two behind a Nat of its own, at kClientInside and
+// kConnectorInside; one that has no Nat stays public.
+[[nodiscard]] Layout lay_out_behind(World& world, const std::optional<Nat::Config>& client,
+                                    const std::optional<Nat::Config>& connector);
+
 // House is the standard four, set up through the API: a network, a resource "db" at
 // db.internal:5432 and "web" at web.internal:80, a service account "ci" that a rule gives access to
 // "db" only.
 class House {
  public:
-  explicit House(std::uint64_t seed, const Link& link = {});
+  // `lay_out` puts Nats into the world; by default there are none, and all four are public.
+  explicit House(std::uint64_t seed, const Link& link = {},
+                 const std::function<Layout(World&)>& lay_out = {});
 
   // boot lets time pass until client and connector are up.
   [[nodiscard]] bool boot(Duration limit = std::chrono::seconds(10));
