@@ -5,23 +5,12 @@
 #include <charconv>
 #include <initializer_list>
 
+#include "zt/base/decimal.h"
+
 namespace zt {
 namespace {
 
 using Groups = std::array<std::uint16_t, 8>;
-
-// parse_decimal accepts 0 to `max` without sign or leading zeros.
-std::optional<unsigned> parse_decimal(std::string_view text, unsigned max) {
-  if (text.empty() || text.size() > 5) return std::nullopt;
-  if (text.front() == '0' && text.size() > 1) return std::nullopt;
-  unsigned value = 0;
-  for (const char character : text) {
-    if (character < '0' || character > '9') return std::nullopt;
-    value = value * 10 + static_cast<unsigned>(character - '0');
-  }
-  if (value > max) return std::nullopt;
-  return value;
-}
 
 std::optional<std::array<std::uint8_t, 4>> parse_v4(std::string_view text) {
   std::array<std::uint8_t, 4> octets{};
@@ -29,9 +18,9 @@ std::optional<std::array<std::uint8_t, 4>> parse_v4(std::string_view text) {
     const std::size_t dot = text.find('.');
     const bool is_last = i + 1 == octets.size();
     if ((dot == std::string_view::npos) != is_last) return std::nullopt;
-    const auto octet = parse_decimal(text.substr(0, dot), 255);
+    const auto octet = parse_decimal<std::uint8_t>(text.substr(0, dot));
     if (!octet) return std::nullopt;
-    octets[i] = static_cast<std::uint8_t>(*octet);
+    octets[i] = *octet;
     text.remove_prefix(is_last ? text.size() : dot + 1);
   }
   return octets;
@@ -350,9 +339,9 @@ std::string SocketAddress::to_text() const {
 }
 
 std::optional<std::uint16_t> parse_port(std::string_view text) {
-  const auto port = parse_decimal(text, 65535);
-  if (!port || *port == 0) return std::nullopt;
-  return static_cast<std::uint16_t>(*port);
+  const auto port = parse_decimal<std::uint16_t>(text);
+  if (port == 0) return std::nullopt;
+  return port;
 }
 
 }  // namespace zt
