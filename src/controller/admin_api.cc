@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <set>
 #include <utility>
 
@@ -12,6 +11,7 @@
 #include "controller/journal.h"
 #include "crypto/hash.h"
 #include "wire/json.h"
+#include "zt/base/decimal.h"
 #include "zt/base/rfc3339.h"
 #include "zt/grant/service_key.h"
 
@@ -52,21 +52,11 @@ Outcome answer_with_etag(int status, const Row& row, const Json& body) {
   return value;
 }
 
-std::optional<std::int64_t> parse_whole(std::string_view text) {
-  std::int64_t value = 0;
-  const auto* const end = text.data() + text.size();
-  const auto parsed = std::from_chars(text.data(), end, value);
-  if (parsed.ec != std::errc() || parsed.ptr != end || value < 0) return std::nullopt;
-  return value;
-}
-
 Attempt<std::size_t> limit_of(const Call& call) {
   const auto text = call.query.find("limit");
   if (!text) return kPageDefault;
-  const auto value = parse_whole(*text);
-  if (value && *value >= 1 && *value <= static_cast<std::int64_t>(kPageMax)) {
-    return static_cast<std::size_t>(*value);
-  }
+  const auto value = parse_decimal(*text, kPageMax);
+  if (value && *value >= 1) return *value;
   return fail(problem(400, fmt::format("the parameter \"limit\" must be 1 to {}", kPageMax)));
 }
 
@@ -662,7 +652,7 @@ Attempt<void> read_page(const Call& call, LogQuery& query) {
   if (!limit) return fail(limit.error());
   query.limit = *limit;
   if (const auto cursor = call.query.find("cursor")) {
-    const auto value = parse_whole(*cursor);
+    const auto value = parse_decimal<std::int64_t>(*cursor);
     if (!value || *value == 0) return fail(problem(400, "the parameter \"cursor\" is none"));
     query.below_sequence = *value;
   }
@@ -732,19 +722,16 @@ Attempt<policy::Request> parse_question(const Call& call) {
   if (!known) return fail(known.error());
   const auto subject = call.query.find("subject");
   const auto host = parse_host(call.query.find("host").value_or(""));
-  const auto port = parse_whole(call.query.find("port").value_or(""));
+  const auto port = parse_port(call.query.find("port").value_or(""));
   const auto protocol = parse_protocol(call.query.find("protocol").value_or("tcp"));
   if (!subject) return fail(problem(400, "the parameter \"subject\" must be an id"));
   if (!host) return fail(problem(400, "the parameter \"host\" must be a name or an address"));
-  if (!port || *port < 1 || *port > 65535) {
-    return fail(problem(400, "the parameter \"port\" must be 1 to 65535"));
-  }
+  if (!port) return fail(problem(400, "the parameter \"port\" must be 1 to 65535"));
   if (!protocol) return fail(problem(400, "the parameter \"protocol\" must be tcp or udp"));
-  return policy::Request{.subject = {std::string(*subject)},
-                         .target = {.host = policy::canonical_host(*host),
-                                    .port = static_cast<std::uint16_t>(*port),
-                                    .protocol = *protocol},
-                         .resource = std::nullopt};
+  return policy::Request{
+      .subject = {std::string(*subject)},
+      .target = {.host = policy::canonical_host(*host), .port = *port, .protocol = *protocol},
+      .resource = std::nullopt};
 }
 
 }  // namespace

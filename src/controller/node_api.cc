@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <tuple>
 #include <utility>
 
@@ -12,6 +11,7 @@
 #include "controller/journal.h"
 #include "crypto/hash.h"
 #include "wire/json.h"
+#include "zt/base/decimal.h"
 #include "zt/base/rfc3339.h"
 #include "zt/grant/grant.h"
 #include "zt/policy/explain.h"
@@ -364,13 +364,10 @@ Attempt<void> NodeApi::watch(const Call& call) {
   if (!caller) return fail(caller.error());
   WatchRequest request{.exchange = call.exchange, .node = caller->row};
   if (const auto text = call.query.find("revision")) {
-    const auto* const end = text->data() + text->size();
-    std::int64_t held = 0;
-    const auto parsed = std::from_chars(text->data(), end, held);
-    if (parsed.ec != std::errc() || parsed.ptr != end || held < 0) {
+    request.held = parse_decimal<std::int64_t>(*text);
+    if (!request.held) {
       return fail(problem(400, "the parameter \"revision\" must be a whole number"));
     }
-    request.held = held;
   }
   if (const auto* connector = std::get_if<Connector>(&caller->row)) {
     const auto grants = context_.store.grants(caller->tenant, call.now.unix_time);

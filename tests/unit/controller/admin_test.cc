@@ -295,9 +295,10 @@ TEST_CASE("pages together are the whole list; wrong pages and filters are refuse
   }
   CHECK(pages == 3);
   CHECK(seen == expected);
-  for (const char* wrong : {"groups?limit=0", "groups?limit=501", "groups?limit=x", "groups?nmae=a",
-                            "groups?limit=1&limit=2", "events?cursor=x", "events?since=yesterday",
-                            "events?event=none", "audit?subject=x"}) {
+  for (const char* wrong :
+       {"groups?limit=0", "groups?limit=501", "groups?limit=x", "groups?limit=01",
+        "groups?limit=-1", "groups?nmae=a", "groups?limit=1&limit=2", "events?cursor=x",
+        "events?cursor=0", "events?since=yesterday", "events?event=none", "audit?subject=x"}) {
     INFO(wrong);
     CHECK(world.admin("GET", wrong).status == 400);
   }
