@@ -120,7 +120,7 @@ template <class Tag, std::size_t Size>
 struct std::hash<zt::Fixed<Tag, Size>> {
   std::size_t operator()(const zt::Fixed<Tag, Size>& value) const noexcept {
     std::size_t result = 0;
-    for (std::size_t i = 0; i < sizeof(result) && i < Size; ++i) {
+    for (std::size_t i = 0; i < std::min(sizeof(result), Size); ++i) {
       result = (result << 8U) | std::to_integer<std::size_t>(value.bytes[i]);
     }
     return result;
