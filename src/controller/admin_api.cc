@@ -30,7 +30,7 @@ constexpr std::chrono::minutes kNoteInterval{1};
 
 // not_allowed answers a method that a path does not have (RFC 9110 section 15.5.6).
 Answer not_allowed(std::string_view allowed) {
-  http::Problem value = problem(405, fmt::format("this path has only {}", allowed));
+  const http::Problem value = problem(405, fmt::format("this path has only {}", allowed));
   Answer answer{.status = 405, .body = to_json(value)};
   answer.fields.add("allow", std::string(allowed));
   answer.fields.add("content-type", std::string(http::kProblemContentType));
@@ -124,19 +124,18 @@ Attempt<AdminApi::Administrator> AdminApi::authenticate(const Call& call) {
   const auto key = context_.store.find_api_key(crypto::sha256(as_bytes(*token)));
   if (!key && key.error() == StoreError::not_found) return refuse("the API key is not known here");
   if (!key) return fail(key.error(), "API key");
-  if (key->row.expires && *key->row.expires <= call.now.unix_time) {
+  const ApiKey& row = key->row;
+  if (row.expires && *row.expires <= call.now.unix_time) {
     return refuse("the API key has expired");
   }
   const auto state = context_.access.state(key->tenant, call.now);
   if (!state) return fail(state.error(), "tenant");
-  const bool is_note_due =
-      !key->row.last_used || *key->row.last_used + kNoteInterval <= call.now.unix_time;
+  const bool is_note_due = !row.last_used || *row.last_used + kNoteInterval <= call.now.unix_time;
   if (is_note_due) {
-    const auto noted =
-        context_.store.note_api_key_used(key->tenant, key->row.id, call.now.unix_time);
+    const auto noted = context_.store.note_api_key_used(key->tenant, row.id, call.now.unix_time);
     if (!noted) context_.outbox.log(StoreFailed{noted.error(), "noting the use of an API key"});
   }
-  return Administrator{call, key->tenant, key->row.id, **state};
+  return Administrator{call, key->tenant, row.id, **state};
 }
 
 Outcome AdminApi::handle(const Call& call) {
@@ -331,8 +330,7 @@ Outcome AdminApi::edit(const Administrator& admin, Row row) {
   return answer_with_etag(200, row, value);
 }
 
-Attempt<void> AdminApi::require_no_references(const Administrator& admin,
-                                              const std::string& id) const {
+Attempt<void> AdminApi::require_no_references(const Administrator& admin, const std::string& id) {
   const auto rule = rule_that_names(admin.state.directory, id);
   if (!rule) return {};
   return fail(problem(409, fmt::format("the access rule \"{}\" still names it", *rule)));
@@ -444,10 +442,10 @@ Outcome AdminApi::create_key(const Administrator& admin, const ServiceAccount& a
   if (admin.state.directory.keys.size() >= context_.config.limits.objects_per_table_max) {
     return fail(problem(409, "there are as many keys as there may be: remove service accounts"));
   }
-  grant::ServiceKey file{.controller = *controller,
-                         .controller_key = context_.config.pin,
-                         .id = row.id,
-                         .secret = grant::make_shared_secret(context_.random)};
+  const grant::ServiceKey file{.controller = *controller,
+                               .controller_key = context_.config.pin,
+                               .id = row.id,
+                               .secret = grant::make_shared_secret(context_.random)};
   row.secret_hash = crypto::sha256(as_bytes(file.secret.reveal()));
   Json value = json_of(row);
   auto change = Change::begin(context_.access, {admin.tenant, admin.key.text, admin.call.now});

@@ -69,15 +69,15 @@ class AdminApi {
   [[nodiscard]] Outcome remove(const Administrator& admin, const Row& row);
   template <class Row>
   [[nodiscard]] Attempt<void> insert_and_commit(const Administrator& admin, const Row& row,
-                                                const wire::Json& shown);
+                                                const wire::Json& detail);
   template <class Row>
   [[nodiscard]] Attempt<void> require_room(const Administrator& admin);
   template <class Row>
   [[nodiscard]] wire::Json shown(const Administrator& admin, const Row& row) const;
-  [[nodiscard]] Attempt<void> require_no_references(const Administrator& admin,
-                                                    const std::string& id) const;
+  [[nodiscard]] static Attempt<void> require_no_references(const Administrator& admin,
+                                                           const std::string& id);
 
-  [[nodiscard]] Outcome members(const Administrator& admin, const Group& group);
+  [[nodiscard]] static Outcome members(const Administrator& admin, const Group& group);
   [[nodiscard]] Outcome member(const Administrator& admin, const Group& group);
   [[nodiscard]] Outcome keys(const Administrator& admin, const ServiceAccount& account);
   [[nodiscard]] Outcome create_key(const Administrator& admin, const ServiceAccount& account);
@@ -86,7 +86,7 @@ class AdminApi {
                                    std::string_view verb);
   [[nodiscard]] Outcome create_api_key(const Administrator& admin);
   [[nodiscard]] Outcome create_token(const Administrator& admin, EnrolmentTokenRow row);
-  [[nodiscard]] Outcome signing_keys(const Administrator& admin);
+  [[nodiscard]] static Outcome signing_keys(const Administrator& admin);
   [[nodiscard]] Outcome rotate_signing_key(const Administrator& admin);
   [[nodiscard]] Outcome events(const Administrator& admin);
   [[nodiscard]] Outcome audit(const Administrator& admin);

@@ -45,7 +45,7 @@ http::Problem problem_of(StoreError error, std::string_view what) {
 
 Attempt<void> require_parameters(const Call& call, std::initializer_list<std::string_view> known) {
   for (const auto& [name, value] : call.query.parameters()) {
-    if (std::find(known.begin(), known.end(), name) == known.end()) {
+    if (std::ranges::find(known, name) == known.end()) {
       return fail(problem(400, fmt::format("there is no parameter \"{}\" here", name)));
     }
   }

@@ -92,7 +92,7 @@ struct Engine::Parts {
   Now latest{};                       // Of the latest call, to turn wall-clock deadlines.
   std::optional<Instant> expired_at;  // When expire() last ran.
   std::optional<Instant> maintenance_at;
-  Instant sweep_at{};
+  Instant sweep_at;
 };
 
 Engine::Engine(Store& store, Random& random, Config config)
@@ -131,15 +131,14 @@ std::optional<Instant> Engine::next_deadline() const {
 
 void Engine::Parts::arrive(const http::RequestArrived& arrived, const Now& now) {
   const http::Target target = http::split_target(arrived.request.path);
-  auto path = http::split_path(target.path);
-  auto query = http::Query::parse(target.query);
-  Call call{.exchange = arrived.exchange,
-            .request = arrived.request,
-            .body = arrived.body,
-            .peer = arrived.peer,
-            .path = path ? *std::move(path) : std::vector<std::string>(),
-            .query = query ? *std::move(query) : http::Query(),
-            .now = now};
+  const auto query = http::Query::parse(target.query);
+  const Call call{.exchange = arrived.exchange,
+                  .request = arrived.request,
+                  .body = arrived.body,
+                  .peer = arrived.peer,
+                  .path = http::split_path(target.path).value_or(std::vector<std::string>()),
+                  .query = query.value_or(http::Query()),
+                  .now = now};
   if (!query) {
     return respond(
         call, fail(problem(400, fmt::format("the query is {}", http::to_text(query.error())))));

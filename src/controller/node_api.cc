@@ -274,10 +274,11 @@ Attempt<Owned<ServiceAccountKey>> NodeApi::usable_key(const Call& call,
   if (!key || !equal_in_constant_time(as_text(key->row.secret_hash.bytes), as_text(hash.bytes))) {
     return fail(refuse(call, 401, "the service account's key is not known here"));
   }
-  if (key->row.is_revoked) return fail(problem(401, "the service account's key is revoked"));
-  if (key->row.expires && *key->row.expires <= call.now.unix_time) {
-    return fail(problem(401, fmt::format("the service account's key expired at {}",
-                                         to_rfc3339(*key->row.expires))));
+  const ServiceAccountKey& row = key->row;
+  if (row.is_revoked) return fail(problem(401, "the service account's key is revoked"));
+  if (row.expires && *row.expires <= call.now.unix_time) {
+    return fail(problem(
+        401, fmt::format("the service account's key expired at {}", to_rfc3339(*row.expires))));
   }
   return *std::move(key);
 }
@@ -496,25 +497,24 @@ bool NodeApi::is_online(std::string_view node, const Now& now) const {
 Attempt<policy::Request> NodeApi::parse_grant(const Call& call, const SubjectId& subject) {
   auto body = BodyReader::parse(call);
   if (!body) return fail(body.error());
-  std::optional<Host> host;
+  policy::Target target;
   std::string host_text;
   std::int64_t port = 0;
   body->checked_text(
       "host", host_text,
       [&](std::string& text) -> std::optional<std::string> {
-        host = parse_host(text);
-        if (host) return std::nullopt;
-        return "must be a name or an address";
+        auto host = parse_host(text);
+        if (!host) return "must be a name or an address";
+        target.host = *std::move(host);
+        return std::nullopt;
       },
       Presence::required);
   body->count("port", port, 1, 65535, Presence::required);
   const auto protocol = body->choice("protocol", {"tcp", "udp"}, Presence::required);
+  if (protocol) target.protocol = *protocol == 0 ? Protocol::tcp : Protocol::udp;
   if (const auto done = body->done(); !done) return fail(done.error());
-  return policy::Request{.subject = subject,
-                         .target = {.host = *host,
-                                    .port = static_cast<std::uint16_t>(port),
-                                    .protocol = *protocol == 0 ? Protocol::tcp : Protocol::udp},
-                         .resource = std::nullopt};
+  target.port = static_cast<std::uint16_t>(port);
+  return policy::Request{.subject = subject, .target = target, .resource = std::nullopt};
 }
 
 Outcome NodeApi::grant(const Call& call) {

@@ -96,7 +96,7 @@ class NodeApi {
   };
 
   [[nodiscard]] Attempt<Caller> authenticate(const Call& call);
-  [[nodiscard]] Attempt<Digest> require_certificate(const Call& call);
+  [[nodiscard]] static Attempt<Digest> require_certificate(const Call& call);
   [[nodiscard]] http::Problem refuse(const Call& call, int status, std::string detail);
 
   struct EnrolRequest {
@@ -135,16 +135,17 @@ class NodeApi {
   void explain_refusal(const Caller& caller, FlowEvent& event, const Now& now);
   void hear(const Caller& caller, const std::string& software, const Now& now);
 
-  [[nodiscard]] Attempt<policy::Request> parse_grant(const Call& call, const SubjectId& subject);
+  [[nodiscard]] static Attempt<policy::Request> parse_grant(const Call& call,
+                                                            const SubjectId& subject);
   [[nodiscard]] Outcome deny(const Call& call, const Caller& caller, const GrantRequest& request,
                              const policy::Decision& decision);
   [[nodiscard]] Outcome issue(const Call& call, const Caller& caller, const GrantRequest& request,
                               const policy::Decision& decision);
   struct Candidate {
-    const Connector* connector;
-    bool is_online;
-    std::int64_t flow_count;
-    std::uint64_t shuffle;
+    const Connector* connector = nullptr;
+    bool is_online = false;
+    std::int64_t flow_count = 0;
+    std::uint64_t shuffle = 0;
     std::vector<RelayId> relays;
   };
   [[nodiscard]] UnixTime expiry_of(const Call& call, const Caller& caller,
