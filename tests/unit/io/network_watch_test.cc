@@ -277,6 +277,29 @@ TEST_CASE("lost messages are made up for by the picture") {
   CHECK(watched.told() == 1);
 }
 
+TEST_CASE("more routes than an answer may hold are not compared; addresses and links are") {
+  Watched watched;
+  const TemporaryDirectory directory;
+  const auto add_routes = [&](int first, int end) {
+    std::ofstream file(directory / "batch");
+    for (int i = first; i < end; ++i) {
+      file << "route add 10." << i / 250 + 1 << '.' << i % 250 << ".0/24 dev lo\n";
+    }
+    file.close();
+    ip("-batch " + (directory / "batch").string());
+  };
+  add_routes(0, 10000);  // Some 60 bytes each.
+  watched.watch();
+  ip("route add default dev lo");
+  CHECK(watched.told() == 1);
+  add_routes(10000, 30000);
+  CHECK(watched.told() == 1);  // From many to "too many".
+  ip("route delete default");
+  CHECK(watched.told() == 0);
+  ip("address add 192.0.2.1/32 dev lo");
+  CHECK(watched.told() == 1);
+}
+
 TEST_CASE("where no picture can be taken a burst is told, and the next one too") {
   Watched watched;
   watched.watch();
