@@ -31,8 +31,8 @@
 //          where there are many; under a storm of messages that is once every kBurstMax.
 // Threats  Any process may send to a netlink socket if it is privileged; what does not come from
 //          the kernel is ignored. Who may change links is privileged as well, but a peer on the
-//          same network can send router advertisements and so make us look, and tell, some five
-//          times a second: the owner bounds what a call makes it do.
+//          same network can send router advertisements and so make us look, and tell, some
+//          twenty-five times a second: the owner bounds what a call makes it do.
 
 #include <cstddef>
 #include <expected>
