@@ -211,9 +211,8 @@ Connection::Connection(Context& context, ConnectionKey key, const Endpoint::Conn
   ZT_ASSERT(result == 0);  // Memory only.
   native_.reset(native);
   register_id(first_id_);
-  if (options.is_kept_alive) {
-    ngtcp2_conn_set_keep_alive_timeout(native, quic::to_native(context_.limits.keep_alive));
-  }
+  is_kept_alive_ = options.is_kept_alive;
+  ping_every(std::nullopt);
   start_tls(options.server_name);
 }
 
@@ -335,6 +334,7 @@ void Connection::read(const ReceivedPacket& packet, Instant now) {
     fail(result, now);
     return;
   }
+  if (number_of(*path) == current_path()) arrived_last_ = now;
   if (is_ready_ || !ngtcp2_conn_get_handshake_completed2(native_.get())) return;
   // The connecting side waits for SETTINGS, which say whether extended CONNECT and datagrams work.
   if (is_accepted_ || (http3_ != nullptr && http3_->has_peer_settings())) become_ready();
@@ -437,6 +437,23 @@ std::expected<void, MigrateError> Connection::migrate(const SocketAddress& remot
   if (ending_) return std::unexpected(MigrateError::gone);
   if (is_accepted_ || !is_handshake_confirmed_) return std::unexpected(MigrateError::not_ready);
   if (remote == this->remote()) return std::unexpected(MigrateError::same_path);
+  return take_path(remote, is_immediate, now);
+}
+
+std::expected<void, MigrateError> Connection::rebind(Instant now) {
+  if (ending_) return std::unexpected(MigrateError::gone);
+  if (is_accepted_ || !is_handshake_confirmed_) return std::unexpected(MigrateError::not_ready);
+  return take_path(remote(), true, now);
+}
+
+void Connection::ping_every(std::optional<Duration> interval) {
+  if (!interval && is_kept_alive_) interval = context_.limits.keep_alive;
+  ngtcp2_conn_set_keep_alive_timeout(native_.get(),
+                                     interval ? quic::to_native(*interval) : UINT64_MAX);
+}
+
+std::expected<void, MigrateError> Connection::take_path(const SocketAddress& remote,
+                                                        bool is_immediate, Instant now) {
   const ngtcp2_path& path = paths_.open(remote, {}, current_path());
   const auto initiate =
       is_immediate ? ngtcp2_conn_initiate_immediate_migration : ngtcp2_conn_initiate_migration;
@@ -764,6 +781,8 @@ Statistics Connection::statistics() const {
           .bytes_in_flight = info.bytes_in_flight,
           .packets_sent = info.pkt_sent,
           .packets_lost = info.pkt_lost,
+          .packets_received = info.pkt_recv,
+          .arrived_last = arrived_last_,
           .datagram_payload_size = ngtcp2_conn_get_path_max_tx_udp_payload_size2(native_.get())};
 }
 

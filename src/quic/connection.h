@@ -108,6 +108,8 @@ class Connection {
 
   [[nodiscard]] std::expected<void, MigrateError> migrate(const SocketAddress& remote,
                                                           bool is_immediate, Instant now);
+  [[nodiscard]] std::expected<void, MigrateError> rebind(Instant now);
+  void ping_every(std::optional<Duration> interval);
   [[nodiscard]] std::optional<Digest> export_key(std::string_view label) const;
   [[nodiscard]] Statistics statistics() const;
   [[nodiscard]] SocketAddress remote() const;
@@ -153,6 +155,8 @@ class Connection {
   void end_by_peer(Instant now);
   [[nodiscard]] int application_failure(const Http3Result& result);
   void become_ready();
+  [[nodiscard]] std::expected<void, MigrateError> take_path(const SocketAddress& remote,
+                                                            bool is_immediate, Instant now);
   void announce_remote(PathNumber path);
   [[nodiscard]] PathNumber current_path() const;
   [[nodiscard]] std::optional<Transmit> write_held(std::span<std::byte> buffer);
@@ -188,10 +192,12 @@ class Connection {
   Context& context_;
   ConnectionKey key_;
   bool is_accepted_;
+  bool is_kept_alive_ = false;
   bool is_ready_ = false;
   bool is_handshake_confirmed_ = false;
   bool is_reset_by_peer_ = false;  // A stateless reset arrived.
   bool is_datagram_turn_ = true;
+  Instant arrived_last_;  // Along the path in use.
   PathTable paths_;
   SocketAddress remote_announced_;
   SocketAddress remote_;   // Of the current path, should its number be forgotten.

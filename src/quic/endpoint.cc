@@ -656,6 +656,20 @@ std::expected<void, MigrateError> Endpoint::migrate(ConnectionKey connection,
   return found->migrate(remote, is_immediate, now);
 }
 
+std::expected<void, MigrateError> Endpoint::rebind(ConnectionKey connection, Instant now) {
+  Connection* found = impl_->find(connection);
+  if (found == nullptr) return std::unexpected(MigrateError::gone);
+  impl_->touch(connection);
+  return found->rebind(now);
+}
+
+void Endpoint::ping_every(ConnectionKey connection, std::optional<Duration> interval) {
+  Connection* found = impl_->find(connection);
+  if (found == nullptr) return;
+  impl_->touch(connection);
+  found->ping_every(interval);
+}
+
 void Endpoint::set_route(const RouteId& route) {
   impl_->context().route = route;
 }

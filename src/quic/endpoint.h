@@ -214,6 +214,10 @@ struct Statistics {
   std::uint64_t bytes_in_flight = 0;
   std::uint64_t packets_sent = 0;
   std::uint64_t packets_lost = 0;
+  std::uint64_t packets_received = 0;  // That could be opened.
+  // When a datagram last came along the path in use. It proves that the path is alive if
+  // packets_received has grown with it: the source of a datagram alone is anybody's claim.
+  Instant arrived_last;
   std::uint64_t datagram_payload_size = 0;  // Current UDP payload size of the path.
 };
 
@@ -316,6 +320,15 @@ class Endpoint {
   [[nodiscard]] std::expected<void, MigrateError> migrate(ConnectionKey connection,
                                                           const SocketAddress& remote,
                                                           bool is_immediate, Instant now);
+
+  // rebind says that our own address has changed: a connection that we opened goes on to the same
+  // remote as a new path, at once (RFC 9000 section 9.4: congestion control and round trip start
+  // anew), and tells the peer by its first packet. MigrationFailed follows if nothing answers.
+  [[nodiscard]] std::expected<void, MigrateError> rebind(ConnectionKey connection, Instant now);
+
+  // ping_every sends a PING whenever nothing was sent for `interval`, above zero; absent: as
+  // ConnectOptions said. Unknown keys are ignored.
+  void ping_every(ConnectionKey connection, std::optional<Duration> interval);
 
   // set_route changes the prefix of connection IDs issued from now on.
   void set_route(const RouteId& route);

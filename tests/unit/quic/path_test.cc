@@ -220,6 +220,59 @@ TEST_CASE("a client whose address changes under it is followed") {
   CHECK(pair.server.last<ConnectionMoved>()->remote == rebound);
 }
 
+TEST_CASE("a client that knows that its address has changed is followed without sending data") {
+  Pair pair;
+  pair.connect();
+  const auto streams = pair.open_both();
+  pair.network.run(seconds(1));
+  const SocketAddress moved{kClientAddress.ip, 50'001};
+  pair.network.join(pair.client, kServerAddress, pair.server, moved, {});
+  REQUIRE(pair.client->rebind(pair.key, pair.network.now()));
+  pair.network.run(milliseconds(500));
+  CHECK(pair.server->remote_of(pair.server_key) == moved);
+  CHECK(pair.client->remote_of(pair.key) == kServerAddress);
+  CHECK_FALSE(pair.client.has<MigrationFailed>());
+  CHECK(pair.server->write(streams.second, as_bytes("still here")) == 10);
+  pair.network.run(seconds(1));
+  CHECK(as_text(pair.client->readable(streams.first).bytes) == "still here");
+  CHECK(pair.server->rebind(pair.server_key, pair.network.now()).error() ==
+        MigrateError::not_ready);
+  CHECK(pair.client->rebind(ConnectionKey{99}, pair.network.now()).error() == MigrateError::gone);
+}
+
+TEST_CASE("rebinding again and again, as a flapping network makes it, keeps the connection") {
+  Pair pair;
+  pair.connect();
+  const auto streams = pair.open_both();
+  pair.network.run(seconds(1));
+  for (std::uint16_t port = 50'001; port < 50'041; ++port) {
+    pair.network.join(pair.client, kServerAddress, pair.server,
+                      SocketAddress{kClientAddress.ip, port}, {});
+    // Without an answer in between, connection IDs run out, and that is said.
+    const auto result = pair.client->rebind(pair.key, pair.network.now());
+    CHECK((result || result.error() == MigrateError::blocked));
+    pair.network.run(milliseconds(port % 4 == 0 ? 200 : 1));
+  }
+  CHECK(pair.client->write(streams.first, as_bytes("hello")) == 5);
+  pair.network.run(seconds(3));
+  CHECK(as_text(pair.server->readable(streams.second).bytes) == "hello");
+}
+
+TEST_CASE("what was opened of a path shows when the peer was last alive") {
+  Pair pair;
+  pair.connect();
+  pair.network.run(seconds(1));
+  const auto before = pair.client->statistics(pair.key);
+  REQUIRE(before);
+  const auto streams = pair.open_both();
+  CHECK(pair.server->write(streams.second, as_bytes("hello")) == 5);
+  pair.network.run(milliseconds(300));
+  const auto after = pair.client->statistics(pair.key);
+  REQUIRE(after);
+  CHECK(after->packets_received > before->packets_received);
+  CHECK(after->arrived_last > before->arrived_last);
+}
+
 TEST_CASE("a client drops packets from addresses that it never used") {
   Pair pair;
   pair.connect();
