@@ -737,6 +737,11 @@ FlowReport Engine::make_report(const Flow& flow, FlowEvent event, std::string_vi
           .path = flow.path};
 }
 
+bool Engine::has_shown_grant(PeerKey peer) const {
+  const auto found = peers_.find(peer);
+  return found != peers_.end() && found->second.has_shown_grant && !found->second.is_closing;
+}
+
 Engine::Statistics Engine::statistics() const {
   Statistics result = totals_;
   result.peers = peers_.size();

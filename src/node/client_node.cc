@@ -76,7 +76,7 @@ ClientNode::FlowKey ClientNode::open_flow(const Authority& target, Protocol prot
 void ClientNode::flow_ended(FlowKey flow, std::uint64_t bytes_up, std::uint64_t bytes_down,
                             std::string reason, const Now& now) {
   if (reason != "finished") flows_.abandon(flow, kStreamRequestCancelled);
-  flows_.unpair(flow);
+  unpair(flow, now);
   open_flows_.erase(flow);
   answered_flows_.erase(flow);
   if (!engine_) return;
@@ -260,7 +260,16 @@ void ClientNode::take_response(const quic::ResponseReceived& received, const Now
     }
   }
   if (const auto id = response.fields.find(kFlowField)) answered.id = parse_id_as<FlowIdTag>(*id);
+  if (response.status >= 200 && response.status < 300) look_for_paths(received.stream, now);
   engine_->handle(std::move(answered), now);
+}
+
+// look_for_paths begins when the connector has accepted a grant: before, it tells no addresses.
+void ClientNode::look_for_paths(const quic::StreamKey& stream, const Now& now) {
+  const auto remote = link_.endpoint().remote_of(stream.connection);
+  if (!remote) return;
+  link_.paths().open(stream.connection, *remote, now);
+  link_.paths().set_active(stream.connection, true, now);
 }
 
 // end_stream ends a flow whose stream the far end abandoned: refused if it was not open yet.
@@ -301,10 +310,10 @@ void ClientNode::take_output(client::Engine::Output& output, const Now& now) {
     }
     peers_.erase(found);
   } else if (const auto* open = std::get_if<client::OpenFlow>(&output)) {
-    open_stream(*open);
+    open_stream(*open, now);
   } else if (const auto* abandon = std::get_if<client::AbandonFlow>(&output)) {
     flows_.abandon(abandon->flow, kStreamRequestCancelled);
-    flows_.unpair(abandon->flow);
+    unpair(abandon->flow, now);
     answered_flows_.erase(abandon->flow);
   } else if (const auto* present = std::get_if<client::PresentGrant>(&output)) {
     present_grant(*present);
@@ -313,7 +322,7 @@ void ClientNode::take_output(client::Engine::Output& output, const Now& now) {
     effects_.emplace_back(FlowReady{ready->flow});
   } else if (auto* refused = std::get_if<client::FlowRefused>(&output)) {
     flows_.abandon(refused->flow, kStreamRequestCancelled);
-    flows_.unpair(refused->flow);
+    unpair(refused->flow, now);
     answered_flows_.erase(refused->flow);
     effects_.emplace_back(
         FlowRefused{.flow = refused->flow, .outcome = std::move(refused->outcome)});
@@ -362,11 +371,12 @@ void ClientNode::reroute(const client::Reroute& reroute, const Now& now) {
   const auto found = peers_.find(reroute.peer);
   const auto remote = link_.relays().bound_at(reroute.relay);
   if (found == peers_.end() || !found->second.connection || !remote) return;
+  if (link_.paths().set_relay(*found->second.connection, *remote)) return;
   // If it does not work, the connection dies by its idle timeout and the engine hears of that.
   (void)link_.endpoint().migrate(*found->second.connection, *remote, true, now.instant);
 }
 
-void ClientNode::open_stream(const client::OpenFlow& open) {
+void ClientNode::open_stream(const client::OpenFlow& open, const Now& now) {
   const auto found = peers_.find(open.peer);
   http::Request request{.method = "CONNECT"};
   if (open.protocol == Protocol::tcp) {
@@ -391,6 +401,7 @@ void ClientNode::open_stream(const client::OpenFlow& open) {
   }
   if (stream) {
     flows_.pair(open.flow, *stream);
+    link_.paths().set_active(stream->connection, true, now);
     return;
   }
   const bool is_gone = error == quic::StreamError::gone;
@@ -401,6 +412,13 @@ void ClientNode::open_stream(const client::OpenFlow& open) {
                                             : wire::ProxyError::connection_limit_reached,
                            .details = is_gone ? "the connection to the connector is gone"
                                               : "the connector takes no more flows"});
+}
+
+void ClientNode::unpair(FlowKey flow, const Now& now) {
+  const auto stream = flows_.stream_of(flow);
+  if (!stream) return;
+  flows_.unpair(flow);
+  link_.paths().set_active(stream->connection, flows_.is_used(stream->connection), now);
 }
 
 void ClientNode::present_grant(const client::PresentGrant& present) {
@@ -451,6 +469,16 @@ std::optional<ClientNode::Path> ClientNode::path_to(const ConnectorId& connector
     if (auto path = path_of_connection(*peer.connection)) return path;
   }
   return std::nullopt;
+}
+
+std::vector<path::PairStatus> ClientNode::pairs_to(const ConnectorId& connector,
+                                                   const Now& now) const {
+  for (const auto& [key, peer] : peers_) {
+    if (peer.connector != connector || !peer.connection) continue;
+    auto pairs = link_.paths().status(*peer.connection, now);
+    if (!pairs.empty()) return pairs;
+  }
+  return {};
 }
 
 std::optional<ClientNode::Path> ClientNode::path_of(FlowKey flow) const {

@@ -84,6 +84,9 @@ class ClientNode {
 
   // --- The engine contract.
 
+  // set_local and network_changed are those of Link.
+  void set_local(const LocalPort& local, const Now& now) { link_.set_local(local, now); }
+  void network_changed(const Now& now) { link_.network_changed(now); }
   void start(const Now& now);
   // leave closes one connection, and returns false if there is none left. The newest is first: what
   // goes through a relay has ended before the relay forgets this node. Only poll_transmit()
@@ -94,7 +97,7 @@ class ClientNode {
   [[nodiscard]] std::optional<Effect> poll_effect(const Now& now);
   [[nodiscard]] std::optional<quic::Transmit> poll_transmit(std::span<std::byte> buffer,
                                                             const Now& now) {
-    return link_.endpoint().poll_transmit(buffer, now.instant);
+    return link_.poll_transmit(buffer, now);
   }
   [[nodiscard]] std::optional<Instant> next_deadline() const;
 
@@ -133,6 +136,9 @@ class ClientNode {
   [[nodiscard]] std::optional<Path> path_to(const ConnectorId& connector) const;
   // path_of is path_to for the connection that carries a flow.
   [[nodiscard]] std::optional<Path> path_of(FlowKey flow) const;
+  // pairs_to lists what a direct path to a connector was looked for between; empty if none was.
+  [[nodiscard]] std::vector<path::PairStatus> pairs_to(const ConnectorId& connector,
+                                                       const Now& now) const;
 
  private:
   struct Peer {
@@ -153,7 +159,9 @@ class ClientNode {
   void ask_grant(const client::AskGrant& ask, const Now& now);
   void connect_to(const client::ConnectTo& wanted, const Now& now);
   void reroute(const client::Reroute& reroute, const Now& now);
-  void open_stream(const client::OpenFlow& open);
+  void open_stream(const client::OpenFlow& open, const Now& now);
+  void unpair(FlowKey flow, const Now& now);
+  void look_for_paths(const quic::StreamKey& stream, const Now& now);
   void present_grant(const client::PresentGrant& present);
   std::optional<client::PeerKey> peer_of(quic::ConnectionKey connection) const;
   [[nodiscard]] std::optional<Path> path_of_connection(quic::ConnectionKey connection) const;

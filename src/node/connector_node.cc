@@ -233,6 +233,9 @@ void ConnectorNode::take_request(const quic::RequestReceived& received, const No
         now);
     return;
   }
+  if (is_paths_request(request) && engine_->has_shown_grant(peer_of(stream.connection))) {
+    return link_.paths().accept(stream, now);
+  }
   std::string target;
   Protocol protocol = Protocol::tcp;
   if (request.method == "CONNECT" && request.protocol.empty()) {
@@ -388,8 +391,9 @@ void ConnectorNode::flow_ended(FlowKey flow, std::uint64_t bytes_up, std::uint64
   take_engine_outputs(now);
 }
 
-void ConnectorNode::own_addresses_changed(const std::vector<IpAddress>& addresses, const Now& now) {
-  own_addresses_ = addresses;
+void ConnectorNode::set_local(const LocalPort& local, const Now& now) {
+  link_.set_local(local, now);
+  own_addresses_ = local.addresses;
   if (!engine_) return;
   engine_->handle(connector::OwnAddressesChanged{own_addresses_}, now);
   take_engine_outputs(now);

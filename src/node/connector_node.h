@@ -113,7 +113,7 @@ class ConnectorNode {
   [[nodiscard]] std::optional<Effect> poll_effect(const Now& now);
   [[nodiscard]] std::optional<quic::Transmit> poll_transmit(std::span<std::byte> buffer,
                                                             const Now& now) {
-    return link_.endpoint().poll_transmit(buffer, now.instant);
+    return link_.poll_transmit(buffer, now);
   }
   [[nodiscard]] std::optional<Instant> next_deadline() const;
 
@@ -126,7 +126,10 @@ class ConnectorNode {
               const Now& now);
   void flow_ended(FlowKey flow, std::uint64_t bytes_up, std::uint64_t bytes_down,
                   connector::FlowEnd cause, const Now& now);
-  void own_addresses_changed(const std::vector<IpAddress>& addresses, const Now& now);
+  // set_local and network_changed are those of Link. The machine's own addresses are not dialled
+  // for others.
+  void set_local(const LocalPort& local, const Now& now);
+  void network_changed(const Now& now) { link_.network_changed(now); }
 
   // --- Bytes of TCP flows.
 

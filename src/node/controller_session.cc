@@ -193,10 +193,14 @@ void ControllerSession::restart_watch(const Now& now) {
   open_watch(now);
 }
 
-void ControllerSession::retry_now(const Now& now) {
-  if (state_ != State::waiting) return;
-  backoff_.reset();
-  look_up(now);
+void ControllerSession::network_changed(const Now& now) {
+  if (state_ == State::waiting) {
+    backoff_.reset();
+    look_up(now);
+  } else if (connection_) {
+    // Before its handshake is confirmed a connection cannot move: then the attempt ends in time.
+    (void)endpoint_.rebind(*connection_, now.instant);
+  }
 }
 
 void ControllerSession::admit(const Now& now) {

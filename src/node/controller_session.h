@@ -129,8 +129,9 @@ class ControllerSession {
                                                   std::string body, const Now& now);
   // restart_watch asks for a snapshot again, because what we hold does not fit what arrived.
   void restart_watch(const Now& now);
-  // retry_now ends a wait early: the network has changed.
-  void retry_now(const Now& now);
+  // network_changed says that our addresses or routes are others: a connection goes on from the
+  // new one, and a wait ends.
+  void network_changed(const Now& now);
 
   [[nodiscard]] bool is_up() const { return state_ == State::up; }
   [[nodiscard]] const Authority& controller() const { return config_.controller; }

@@ -33,6 +33,7 @@ class FlowStreams {
   void pair(FlowKey flow, const quic::StreamKey& stream) {
     streams_[flow] = stream;
     flows_[stream] = flow;
+    ++counts_[stream.connection];
   }
   // close is told that a stream is closed; it returns the flow that it carried.
   std::optional<FlowKey> close(const quic::StreamKey& stream) {
@@ -43,6 +44,8 @@ class FlowStreams {
   void unpair(FlowKey flow) {
     const auto found = streams_.find(flow);
     if (found == streams_.end()) return;
+    const auto counted = counts_.find(found->second.connection);
+    if (--counted->second == 0) counts_.erase(counted);
     flows_.erase(found->second);
     streams_.erase(found);
     closed_.erase(flow);
@@ -56,6 +59,10 @@ class FlowStreams {
     return found == flows_.end() ? std::nullopt : std::optional(found->second);
   }
   [[nodiscard]] std::size_t count() const { return streams_.size(); }
+  // is_used tells whether a connection carries a flow.
+  [[nodiscard]] bool is_used(quic::ConnectionKey connection) const {
+    return counts_.contains(connection);
+  }
 
   // --- A flow's bytes; see quic::Endpoint for each word.
 
@@ -89,6 +96,7 @@ class FlowStreams {
   quic::Endpoint& endpoint_;
   std::map<FlowKey, quic::StreamKey> streams_;
   std::map<quic::StreamKey, FlowKey> flows_;
+  std::map<quic::ConnectionKey, std::size_t> counts_;  // Of flows; above zero.
   std::set<FlowKey> closed_;
 };
 

@@ -8,8 +8,18 @@ namespace zt::node {
 
 namespace {
 
+constexpr path::SocketId kSocket{1};  // A node has one UDP port, of both families.
+
 std::string milliseconds_text(Duration duration) {
   return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(duration).count());
+}
+
+// Clients open connections, connectors accept them.
+DirectPaths::Config paths_config(const Link::Config& config) {
+  DirectPaths::Config paths = config.paths;
+  paths.role =
+      config.endpoint.is_accepting ? wire::ProbeSender::connector : wire::ProbeSender::client;
+  return paths;
 }
 
 }  // namespace
@@ -17,20 +27,104 @@ std::string milliseconds_text(Duration duration) {
 Link::Link(const Config& config, Credential credential, Random& random)
     : endpoint_(config.endpoint, random),
       controller_(config.controller, std::move(credential), endpoint_, random),
-      relays_(config.relays, endpoint_, random) {}
+      relays_(config.relays, endpoint_, random),
+      paths_(paths_config(config), endpoint_, random),
+      advertised_(config.advertised) {}
 
 void Link::start(const Now& now) {
   controller_.start(now);
 }
 
+void Link::set_local(const LocalPort& local, const Now& now) {
+  if (local_ == local) return;
+  const bool is_first = !local_;
+  local_ = local;
+  if (is_first) {
+    tell_paths(now);
+  } else {
+    network_changed(now);
+  }
+}
+
+void Link::network_changed(const Now& now) {
+  // Between two networks there is nowhere to go on from.
+  if (!local_ || std::ranges::none_of(local_->addresses, [](const IpAddress& address) {
+        return kind_of(address) == AddressKind::global;
+      })) {
+    return;
+  }
+  controller_.network_changed(now);
+  relays_.network_changed(now);
+  paths_.network_changed(now);
+  tell_paths(now);
+}
+
+// tell_paths says anew where peers may find us, the addresses of the machine first.
+void Link::tell_paths(const Now& now) {
+  if (!local_) return;
+  std::vector<wire::Candidate> candidates;
+  const auto add = [&candidates](wire::CandidateKind kind, const SocketAddress& address) {
+    if (kind_of(address.ip) != AddressKind::global) return;
+    if (std::ranges::find(candidates, address, &wire::Candidate::address) != candidates.end()) {
+      return;
+    }
+    candidates.push_back({.kind = kind, .address = address});
+  };
+  for (const SocketAddress& address : advertised_) add(wire::CandidateKind::configured, address);
+  for (const auto& [relay, address] : observed_) add(wire::CandidateKind::observed, address);
+  for (const IpAddress& ip : local_->addresses) {
+    add(wire::CandidateKind::host, {.ip = ip, .port = local_->port});
+  }
+  paths_.set_local({.id = kSocket, .is_v4 = local_->is_v4, .is_v6 = local_->is_v6},
+                   std::move(candidates), now);
+}
+
 void Link::handle(const quic::ReceivedDatagrams& datagrams, const Now& now) {
-  endpoint_.handle(datagrams, now.instant);
+  if (datagrams.bytes.empty()) return;  // No protocol of this port has empty datagrams.
+  relays_.heard_from(datagrams.remote);
+  quic::ReceivedDatagrams packets = datagrams;
+  const std::size_t rest = datagrams.bytes.size() % datagrams.segment_size;
+  if (datagrams.segment_size == wire::kProbeSize) {
+    // All of one size, the rare case: probes, and perhaps short packets among them.
+    for (std::size_t at = 0; at < datagrams.bytes.size(); at += wire::kProbeSize) {
+      packets.bytes = datagrams.bytes.subspan(at);
+      packets.bytes = packets.bytes.first(std::min(packets.bytes.size(), wire::kProbeSize));
+      packets.segment_size = packets.bytes.size();
+      handle_datagram(packets, now);
+    }
+    return;
+  }
+  if (rest == wire::kProbeSize) {
+    packets.bytes = datagrams.bytes.first(datagrams.bytes.size() - rest);
+    if (!packets.bytes.empty()) endpoint_.handle(packets, now.instant);
+    packets.bytes = datagrams.bytes.last(rest);
+    packets.segment_size = rest;
+    return handle_datagram(packets, now);
+  }
+  endpoint_.handle(packets, now.instant);
+}
+
+// handle_datagram takes a single one that has a probe's size, and may be one.
+void Link::handle_datagram(const quic::ReceivedDatagrams& datagram, const Now& now) {
+  if (wire::is_probe(datagram.bytes)) {
+    paths_.take_probe(datagram.remote, datagram.bytes, now);
+  } else {
+    endpoint_.handle(datagram, now.instant);
+  }
+}
+
+std::optional<quic::Transmit> Link::poll_transmit(std::span<std::byte> buffer, const Now& now) {
+  if (auto probe = paths_.poll_transmit(buffer)) return probe;
+  const auto packets = endpoint_.poll_transmit(buffer, now.instant);
+  if (packets) relays_.sent_to(packets->remote, now.instant);
+  return packets;
 }
 
 void Link::handle_timeout(const Now& now) {
   endpoint_.handle_timeout(now.instant);
   controller_.handle_timeout(now);
   relays_.handle_timeout(now);
+  paths_.handle_timeout(now);
 }
 
 bool Link::lookup_done(LookupKey key, const std::vector<IpAddress>& addresses, const Now& now) {
@@ -50,7 +144,8 @@ std::optional<Link::Event> Link::poll_event(const Now& now) {
   if (events_.empty()) {
     take_endpoint_events(now);
     take_session_events(now);
-    take_relay_events();
+    take_relay_events(now);
+    take_path_events();
   }
   if (events_.empty()) return std::nullopt;
   Event event = std::move(events_.front());
@@ -59,7 +154,7 @@ std::optional<Link::Event> Link::poll_event(const Now& now) {
 }
 
 std::optional<Instant> Link::next_deadline() const {
-  return earlier_of(endpoint_.next_deadline(),
+  return earlier_of(earlier_of(endpoint_.next_deadline(), paths_.next_deadline()),
                     earlier_of(controller_.next_deadline(), relays_.next_deadline()));
 }
 
@@ -72,6 +167,7 @@ void Link::take_endpoint_events(const Now& now) {
   while (auto event = endpoint_.poll_event()) {
     if (controller_.handle(*event, now)) continue;
     if (relays_.handle(*event, now)) continue;
+    if (paths_.handle(*event, now)) continue;
     events_.emplace_back(std::move(*event));
   }
 }
@@ -105,7 +201,21 @@ void Link::take_session_events(const Now& now) {
   }
 }
 
-void Link::take_relay_events() {
+void Link::take_path_events() {
+  while (auto event = paths_.poll_event()) {
+    Notice notice{.level = NoticeLevel::info,
+                  .message = event->direct ? "a connection is direct" : "a connection is relayed",
+                  .fields = {}};
+    if (event->direct) notice.fields.emplace_back("remote", event->direct->to_text());
+    if (!event->reason.empty()) {
+      notice.fields.emplace_back("reason", "the direct path is " + std::string(event->reason));
+    }
+    events_.emplace_back(std::move(notice));
+    events_.emplace_back(std::move(*event));
+  }
+}
+
+void Link::take_relay_events(const Now& now) {
   while (auto event = relays_.poll_event()) {
     if (auto* wanted = std::get_if<RelayLookupWanted>(&*event)) {
       const LookupKey key = look_up(wanted->relay);
@@ -114,7 +224,11 @@ void Link::take_relay_events() {
       events_.emplace_back(Notice{.level = NoticeLevel::info,
                                   .message = "bound at a relay",
                                   .fields = {{"relay", bound->relay.text}}});
+      observe(bound->relay, bound->observed, now);
       events_.emplace_back(std::move(*bound));
+    } else if (const auto* rebound = std::get_if<RelayRebound>(&*event)) {
+      observe(rebound->relay, rebound->observed, now);
+      paths_.relay_rebound(rebound->remote, now);
     } else if (auto* unbound = std::get_if<RelayUnbound>(&*event)) {
       events_.emplace_back(Notice{.level = NoticeLevel::warn,
                                   .message = "not bound at a relay",
@@ -126,19 +240,31 @@ void Link::take_relay_events() {
   }
 }
 
+void Link::set_places(const std::vector<RelayPlace>& places, const Now& now) {
+  places_ = places;
+  std::erase_if(observed_, [this](const auto& entry) { return place_of(entry.first) == nullptr; });
+  relays_.set_relays(places_, now);
+}
+
 // The role sees the message too, without what was taken out of it here: the pass.
 void Link::apply(WatchMessage& message, const Now& now) {
   if (auto* snapshot = std::get_if<WatchSnapshot>(&message)) {
-    places_ = snapshot->relays;
-    relays_.set_relays(places_, now);
+    set_places(snapshot->relays, now);
     if (snapshot->pass) relays_.set_pass(std::move(*snapshot->pass), now);
     snapshot->pass.reset();
   } else if (auto* relays = std::get_if<WatchRelays>(&message)) {
-    places_ = relays->relays;
-    relays_.set_relays(places_, now);
+    set_places(relays->relays, now);
   } else if (auto* pass = std::get_if<WatchPass>(&message)) {
     relays_.set_pass(std::move(pass->pass), now);
   }
+}
+
+// observe keeps where a relay has seen us last, also while it is away.
+void Link::observe(const RelayId& relay, const std::optional<SocketAddress>& address,
+                   const Now& now) {
+  if (!address || observed_[relay] == *address) return;
+  observed_[relay] = *address;
+  tell_paths(now);
 }
 
 LookupKey Link::look_up(LookupOwner owner) {

@@ -1,11 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// node/link.h: what connector and client have in common: one endpoint, a controller, relays.
+// node/link.h: what connector and client have in common: one endpoint, a controller, relays, paths.
 //
 // Theory of operation
-//   A Link owns the node's quic::Endpoint, its ControllerSession and its RelayBindings, and offers
-//   each endpoint event to them first; what they do not claim concerns flows and comes out as an
-//   event. It applies the parts of the watch stream that concern relays by itself.
+//   A Link owns the node's quic::Endpoint, its ControllerSession, its RelayBindings and its
+//   DirectPaths, and offers each endpoint event to them first; what they do not claim concerns
+//   flows and comes out as an event. It applies the parts of the watch stream that concern relays
+//   by itself.
+//
+//   QUIC and probes share the node's UDP port (RFC 9443): handle() sorts them. A probe is shorter
+//   than any packet of bulk, so in a train of coupled datagrams only the last can be one, or all.
+//
+//   Peers are told these addresses: the machine's own, those that relays see us from, and those
+//   that the operator has configured.
 //
 //   Name lookups of everybody in a node go out through one table of keys, so that the shell answers
 //   a number and need not know who asked.
@@ -18,6 +25,7 @@
 #include <vector>
 
 #include "node/controller_session.h"
+#include "node/direct_paths.h"
 #include "node/notice.h"
 #include "node/relay_bindings.h"
 #include "quic/endpoint.h"
@@ -33,19 +41,32 @@ struct Lookup {  // Resolve `name` to addresses and call lookup_done(key, …).
   DnsName name;
 };
 
+// LocalPort is the node's UDP port, and where the machine can be reached.
+struct LocalPort {
+  std::uint16_t port = 0;
+  bool is_v4 = false;
+  bool is_v6 = false;
+  std::vector<IpAddress> addresses;  // All of the machine, loopback included.
+
+  friend bool operator==(const LocalPort&, const LocalPort&) = default;
+};
+
 class Link {
  public:
+  // The role of `paths` follows from `endpoint`: the end that accepts is the connector.
   struct Config {
     ControllerSession::Config controller;
     RelayBindings::Limits relays;
     quic::Endpoint::Config endpoint;
+    DirectPaths::Config paths;
+    std::vector<SocketAddress> advertised;  // Candidates of the operator: forwarded ports.
   };
 
   // What comes out: lookups and notices for the shell; session and relay events that the role
   // reacts to; endpoint events that nobody claimed.
   using Event =
       std::variant<Lookup, Notice, Admitted, Refused, SessionUp, SessionDown, Told, HeartbeatDue,
-                   CallAnswered, CallFailed, RelayBound, RelayUnbound, quic::Event>;
+                   CallAnswered, CallFailed, RelayBound, RelayUnbound, PathChanged, quic::Event>;
 
   // `random` outlives the link.
   Link(const Config& config, Credential credential, Random& random);
@@ -53,8 +74,15 @@ class Link {
   Link& operator=(const Link&) = delete;
 
   void start(const Now& now);
+  // set_local says where the node is. Until then no direct path is looked for. If it differs from
+  // before, the network has changed.
+  void set_local(const LocalPort& local, const Now& now);
+  // network_changed says that the network is another one even if the addresses are the same.
+  void network_changed(const Now& now);
   void handle(const quic::ReceivedDatagrams& datagrams, const Now& now);
   void handle_timeout(const Now& now);
+  [[nodiscard]] std::optional<quic::Transmit> poll_transmit(std::span<std::byte> buffer,
+                                                            const Now& now);
   // lookup_done returns false if the key is not of this link: then it is the role's.
   bool lookup_done(LookupKey key, const std::vector<IpAddress>& addresses, const Now& now);
   [[nodiscard]] std::optional<Event> poll_event(const Now& now);
@@ -69,6 +97,8 @@ class Link {
   [[nodiscard]] const ControllerSession& controller() const { return controller_; }
   [[nodiscard]] RelayBindings& relays() { return relays_; }
   [[nodiscard]] const RelayBindings& relays() const { return relays_; }
+  [[nodiscard]] DirectPaths& paths() { return paths_; }
+  [[nodiscard]] const DirectPaths& paths() const { return paths_; }
   // place_of returns what the controller said about a relay.
   [[nodiscard]] const RelayPlace* place_of(const RelayId& relay) const;
 
@@ -76,15 +106,24 @@ class Link {
   struct OfController {};
   using LookupOwner = std::variant<OfController, RelayId>;
 
+  void handle_datagram(const quic::ReceivedDatagrams& datagram, const Now& now);
   void take_endpoint_events(const Now& now);
   void take_session_events(const Now& now);
-  void take_relay_events();
+  void take_relay_events(const Now& now);
+  void take_path_events();
+  void tell_paths(const Now& now);
+  void set_places(const std::vector<RelayPlace>& places, const Now& now);
   void apply(WatchMessage& message, const Now& now);
+  void observe(const RelayId& relay, const std::optional<SocketAddress>& address, const Now& now);
   LookupKey look_up(LookupOwner owner);
 
   quic::Endpoint endpoint_;
   ControllerSession controller_;
   RelayBindings relays_;
+  DirectPaths paths_;
+  std::vector<SocketAddress> advertised_;
+  std::optional<LocalPort> local_;
+  std::map<RelayId, SocketAddress> observed_;  // Where relays see us.
   std::vector<RelayPlace> places_;
   std::uint64_t next_lookup_ = 1;
   std::map<LookupKey, LookupOwner> lookups_;

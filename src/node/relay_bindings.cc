@@ -26,6 +26,10 @@ struct RelayBindings::Leg {
   std::optional<quic::StreamKey> binding;   // The accepted request.
   std::optional<quic::StreamKey> renewing;  // A request that is not answered yet.
   std::optional<Instant> deadline;          // Absent in waiting: until the first pass.
+  std::optional<Instant> watch_at;          // While what was sent is not answered.
+  bool is_suspect = false;                  // It is pinged.
+  bool is_rebinding = false;                // The network has changed.
+  std::optional<SocketAddress> observed;    // Our address as the relay sees it.
   std::string last_failure = "no answer";
 };
 
@@ -140,11 +144,78 @@ void RelayBindings::lose(Leg& leg, std::string reason, const Now& now) {
   leg.connection.reset();
   leg.binding.reset();
   leg.renewing.reset();
+  leg.watch_at.reset();
+  leg.is_suspect = false;
   leg.state = Leg::State::waiting;
   const Duration wait = leg.backoff.next();
   leg.deadline = now.instant + wait;
   events_.emplace_back(
       RelayUnbound{.relay = leg.place.id, .reason = std::move(reason), .wait = wait});
+}
+
+// --- Our network, and the relay's silence.
+
+void RelayBindings::network_changed(const Now& now) {
+  for (Leg& leg : legs_) {
+    if (leg.state == Leg::State::bound) {
+      leg.is_rebinding = true;
+      // Without a new path the old one may still work; else the leg dies by its silence.
+      (void)endpoint_.rebind(*leg.connection, now.instant);
+      bind(leg, now);
+    } else if (pass_ && leg.state != Leg::State::looking_up) {
+      restart(leg, now);
+    }
+  }
+}
+
+// restart tries at once what was tried, or waited for, in another network.
+void RelayBindings::restart(Leg& leg, const Now& now) {
+  if (leg.connection) {
+    endpoint_.close(*leg.connection, kStreamNoError, "starting anew", now.instant);
+  }
+  leg.connection.reset();
+  leg.renewing.reset();
+  leg.backoff.reset();
+  look_up(leg, now);
+}
+
+void RelayBindings::sent_to(const SocketAddress& remote, Instant now) {
+  for (Leg& leg : legs_) {
+    if (leg.state != Leg::State::bound || leg.watch_at || leg.remote != remote) continue;
+    leg.watch_at = now + patience_of(leg);
+  }
+}
+
+void RelayBindings::heard_from(const SocketAddress& remote) {
+  for (Leg& leg : legs_) {
+    if (!leg.watch_at || leg.remote != remote) continue;
+    leg.watch_at.reset();
+    if (std::exchange(leg.is_suspect, false)) endpoint_.ping_every(*leg.connection, std::nullopt);
+  }
+}
+
+Duration RelayBindings::patience_of(const Leg& leg) const {
+  const auto statistics = endpoint_.statistics(*leg.connection);
+  const Duration round_trip = statistics ? statistics->rtt_smoothed : Duration::zero();
+  return std::clamp(2 * round_trip + limits_.silence_min / 2, limits_.silence_min,
+                    limits_.silence_max);
+}
+
+// watch is called when a relay has been silent for a while.
+void RelayBindings::watch(Leg& leg, const Now& now) {
+  if (!leg.is_suspect) {
+    leg.is_suspect = true;
+    endpoint_.ping_every(*leg.connection, limits_.ping_interval);
+    leg.watch_at = now.instant + patience_of(leg) + limits_.ping_interval;
+    return;
+  }
+  const bool has_other = std::ranges::any_of(legs_, [&leg](const Leg& other) {
+    return &other != &leg && other.state == Leg::State::bound && !other.is_suspect;
+  });
+  if (has_other) return lose(leg, "it does not answer", now);
+  // Nobody else to go to: our own network may be down. QUIC's idle timeout decides.
+  endpoint_.ping_every(*leg.connection, limits_.silence_max / 4);
+  leg.watch_at = now.instant + limits_.silence_max / 4;
 }
 
 bool RelayBindings::handle(const quic::Event& event, const Now& now) {
@@ -206,13 +277,20 @@ void RelayBindings::take_response(Leg& leg, const quic::ResponseReceived& receiv
   leg.binding = leg.renewing;
   leg.renewing.reset();
   leg.deadline.reset();
-  if (leg.state == Leg::State::bound) return;
-  leg.state = Leg::State::bound;
-  leg.backoff.reset();
   std::optional<SocketAddress> observed;
   if (const auto text = received.response.fields.find(kObservedAddressField)) {
     observed = SocketAddress::parse(*text);
   }
+  const bool has_changed = std::exchange(leg.observed, observed) != observed;
+  const bool has_rebound = std::exchange(leg.is_rebinding, false);
+  if (leg.state == Leg::State::bound) {
+    if (!has_changed && !has_rebound) return;
+    events_.emplace_back(
+        RelayRebound{.relay = leg.place.id, .remote = leg.remote, .observed = observed});
+    return;
+  }
+  leg.state = Leg::State::bound;
+  leg.backoff.reset();
   events_.emplace_back(
       RelayBound{.relay = leg.place.id, .remote = leg.remote, .observed = observed});
 }
@@ -229,6 +307,7 @@ void RelayBindings::take_stream_end(Leg& leg, const quic::StreamKey& stream, con
 
 void RelayBindings::handle_timeout(const Now& now) {
   for (Leg& leg : legs_) {
+    if (leg.watch_at && *leg.watch_at <= now.instant) watch(leg, now);
     if (!leg.deadline || now.instant < *leg.deadline) continue;
     leg.deadline.reset();
     switch (leg.state) {
@@ -262,7 +341,9 @@ std::optional<RelayEvent> RelayBindings::poll_event() {
 
 std::optional<Instant> RelayBindings::next_deadline() const {
   std::optional<Instant> earliest;
-  for (const Leg& leg : legs_) earliest = earlier_of(earliest, leg.deadline);
+  for (const Leg& leg : legs_) {
+    earliest = earlier_of(earliest, earlier_of(leg.deadline, leg.watch_at));
+  }
   return earliest;
 }
 

@@ -10,8 +10,20 @@
 //   there is no instant without a binding. A leg that breaks waits by Backoff and tries again for
 //   ever.
 //
+//   Death of a relay. What is sent to a relay, for itself or for a peer behind it, is answered
+//   sooner or later. When nothing at all has come from its address for two round trips since, the
+//   leg is pinged; when nothing comes of that for three more, the leg is given up, if there is
+//   another one: on an even path the death is known a quarter of a second after the first packet
+//   into the void. The last leg is left to QUIC's idle timeout: our own network may be the dead
+//   one.
+//
+//   Change of network. Each leg rebinds: its connection goes on from the new address, and presents
+//   its token again. The answer tells where the relay sees us now.
+//
 // Limits   legs_max relays are used at once, in the order of the list; the rest are spare.
 // Threats  A relay that lies about forwarding can only drop: what it forwards is sealed end to end.
+//          Who forges datagrams from a dead relay's address makes us believe in it until the idle
+//          timeout.
 
 #include <cstdint>
 #include <deque>
@@ -46,18 +58,26 @@ struct RelayBound {  // Packets sent to `remote` with a route's prefix are forwa
   SocketAddress remote;
   std::optional<SocketAddress> observed;  // Our address as the relay sees it.
 };
+struct RelayRebound {  // The relay answered from our new address, or sees us at another one.
+  RelayId relay;
+  SocketAddress remote;
+  std::optional<SocketAddress> observed;
+};
 struct RelayUnbound {
   RelayId relay;
   std::string reason;
   Duration wait{};  // Until the next try.
 };
-using RelayEvent = std::variant<RelayLookupWanted, RelayBound, RelayUnbound>;
+using RelayEvent = std::variant<RelayLookupWanted, RelayBound, RelayRebound, RelayUnbound>;
 
 class RelayBindings {
  public:
   struct Limits {
     std::size_t legs_max = 4;
     Duration attempt_timeout = std::chrono::seconds(4);
+    Duration silence_min = std::chrono::milliseconds(100);  // Of a relay, before it is pinged.
+    Duration silence_max = std::chrono::seconds(2);
+    Duration ping_interval = std::chrono::milliseconds(25);
     Backoff::Limits backoff;
   };
 
@@ -71,6 +91,12 @@ class RelayBindings {
   void set_relays(const std::vector<RelayPlace>& relays, const Now& now);
   // set_pass replaces the token; live legs present it at once. Nothing binds before the first pass.
   void set_pass(RelayPass pass, const Now& now);
+
+  // network_changed says that our addresses or routes are others.
+  void network_changed(const Now& now);
+  // sent_to and heard_from are told of all datagrams of the node's port.
+  void sent_to(const SocketAddress& remote, Instant now);
+  void heard_from(const SocketAddress& remote);
 
   // lookup_done answers RelayLookupWanted; no addresses means that the lookup failed.
   void lookup_done(const RelayId& relay, const std::vector<IpAddress>& addresses, const Now& now);
@@ -95,6 +121,9 @@ class RelayBindings {
   void bind(Leg& leg, const Now& now);
   void lose(Leg& leg, std::string reason, const Now& now);
   void take_response(Leg& leg, const quic::ResponseReceived& received, const Now& now);
+  void restart(Leg& leg, const Now& now);
+  void watch(Leg& leg, const Now& now);
+  [[nodiscard]] Duration patience_of(const Leg& leg) const;
   void take_stream_end(Leg& leg, const quic::StreamKey& stream, const Now& now);
   Leg* find(const RelayId& relay);
   Leg* find(quic::ConnectionKey connection);

@@ -81,7 +81,7 @@ class RelayNode {
   [[nodiscard]] std::optional<Effect> poll_effect(const Now& now);
   [[nodiscard]] std::optional<quic::Transmit> poll_transmit(std::span<std::byte> buffer,
                                                             const Now& now) {
-    return link_.endpoint().poll_transmit(buffer, now.instant);
+    return link_.poll_transmit(buffer, now);
   }
   [[nodiscard]] std::optional<Instant> next_deadline() const;
 

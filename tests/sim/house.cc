@@ -167,8 +167,12 @@ void ConnectorActor::move(const Place& place) {
 
 // tell_addresses tells a node that starts or has moved what its system knows of its interfaces.
 void ConnectorActor::tell_addresses() {
-  node_->own_addresses_changed(
-      {IpAddress::v4({127, 0, 0, 1}), IpAddress::v4({10, 20, 0, 2}), address().ip}, world_.now());
+  node_->set_local(
+      {.port = address().port,
+       .is_v4 = true,
+       .is_v6 = false,
+       .addresses = {IpAddress::v4({127, 0, 0, 1}), IpAddress::v4({10, 20, 0, 2}), address().ip}},
+      world_.now());
 }
 
 void ConnectorActor::crash() {
@@ -289,9 +293,10 @@ node::ServiceSignIn sign_in_of(const std::string& key_file) {
 }  // namespace
 
 ClientActor::ClientActor(World& world, std::uint64_t seed, const std::string& key_file,
-                         const Place& place)
+                         const Place& place, path::RelayPolicy policy)
     : world_(world),
       place_(place),
+      policy_(policy),
       random_(seed),
       identity_(crypto::Identity::create("client", world.now().unix_time)),
       key_file_(key_file) {
@@ -299,11 +304,12 @@ ClientActor::ClientActor(World& world, std::uint64_t seed, const std::string& ke
 }
 
 void ClientActor::start() {
-  node_ = std::make_unique<node::ClientNode>(
-      node::ClientNode::Config{.link = link_config(identity_, controller_authority(),
-                                                   parse_key(key_file_).controller_key, random_,
-                                                   false)},
-      sign_in_of(key_file_), random_);
+  node::ClientNode::Config config{.link = link_config(identity_, controller_authority(),
+                                                      parse_key(key_file_).controller_key, random_,
+                                                      false)};
+  config.link.paths.policy = policy_;
+  node_ = std::make_unique<node::ClientNode>(config, sign_in_of(key_file_), random_);
+  tell_addresses();
   node_->restore_flows(disk, world_.now());
   node_->start(world_.now());
 }
@@ -311,7 +317,16 @@ void ClientActor::start() {
 void ClientActor::move(const Place& place) {
   place_ = place;
   world_.move(*this, place);
+  tell_addresses();
   world_.wake(*this);
+}
+
+void ClientActor::tell_addresses() {
+  node_->set_local({.port = address().port,
+                    .is_v4 = true,
+                    .is_v6 = false,
+                    .addresses = {IpAddress::v4({127, 0, 0, 1}), address().ip}},
+                   world_.now());
 }
 
 void ClientActor::crash() {
@@ -442,8 +457,6 @@ House::House(std::uint64_t seed, const Link& link, const std::function<Layout(Wo
   controller = std::make_unique<ControllerActor>(world, seed + 1);
   world.attach(*controller, kControllerAt);
   network_id = controller->ask("POST", "networks", {{"name", "office"}}, 201).at("id");
-  const Json relay_token = controller->ask(
-      "POST", "relay-tokens", {{"name", "relay"}, {"address", kRelayAt.to_text()}}, 201);
   const Json connector_token = controller->ask(
       "POST", "networks/" + network_id + "/connector-tokens", {{"name", "connector"}}, 201);
   const auto resource = [&](const char* name, const char* address, const char* port) {
@@ -468,9 +481,7 @@ House::House(std::uint64_t seed, const Link& link, const std::function<Layout(Wo
                       {{"name", "ci-db"}, {"subjects", {account_id}}, {"resources", {db_id}}}, 201)
                 .at("id");
 
-  relay = std::make_unique<RelayActor>(world, seed + 2,
-                                       Secret(relay_token.at("token").get<std::string>()));
-  world.attach(*relay, kRelayAt);
+  relay = make_relay("relay", kRelayAt, seed + 2);
   connector = std::make_unique<ConnectorActor>(
       world, seed + 3, Secret(connector_token.at("token").get<std::string>()), layout.connector);
   connector->names["db.internal"] = {kServiceIp};
@@ -479,17 +490,33 @@ House::House(std::uint64_t seed, const Link& link, const std::function<Layout(Wo
       .on_bytes = [](std::string_view bytes, bool) { return std::string(bytes); }};
   world.attach(*connector, connector->place());
   client = std::make_unique<ClientActor>(world, seed + 4, key.at("file").get<std::string>(),
-                                         layout.client);
+                                         layout.client, layout.policy);
   world.attach(*client, client->place());
+}
+
+std::unique_ptr<RelayActor> House::make_relay(const std::string& name, const SocketAddress& address,
+                                              std::uint64_t seed) {
+  const Json token = controller->ask("POST", "relay-tokens",
+                                     {{"name", name}, {"address", address.to_text()}}, 201);
+  auto made =
+      std::make_unique<RelayActor>(world, seed, Secret(token.at("token").get<std::string>()));
+  world.attach(*made, address);
+  return made;
+}
+
+RelayActor& House::add_relay(const std::string& name, const SocketAddress& address) {
+  more_relays.push_back(make_relay(name, address, world.seed() + 100 + more_relays.size()));
+  return *more_relays.back();
 }
 
 bool House::boot(Duration limit) {
   return world.run_until(
       [this] {
-        return client->has_view && !client->node().status(world.now()).relays.empty() &&
+        const std::size_t relays = 1 + more_relays.size();
+        return client->has_view && client->node().status(world.now()).relays.size() == relays &&
                connector->node().engine() != nullptr &&
                connector->node().engine()->configuration_revision() > 0 &&
-               !connector->node().link().relays().bound_relays().empty();
+               connector->node().link().relays().bound_relays().size() == relays;
       },
       limit);
 }

@@ -36,17 +36,19 @@
 
 namespace zt::sim {
 
-// Public addresses are of a range that counts as global: a node probes no others.
-inline const SocketAddress kControllerAt{IpAddress::v4({11, 0, 113, 1}), 443};
-inline const SocketAddress kRelayAt{IpAddress::v4({11, 0, 113, 2}), 443};
-inline const SocketAddress kConnectorAt{IpAddress::v4({11, 0, 113, 3}), 40003};
-inline const SocketAddress kClientAt{IpAddress::v4({11, 0, 113, 4}), 40004};
+// Public addresses are of the range for benchmarks (RFC 2544), which counts as global: a node
+// probes no others.
+inline const SocketAddress kControllerAt{IpAddress::v4({198, 18, 0, 1}), 443};
+inline const SocketAddress kRelayAt{IpAddress::v4({198, 18, 0, 2}), 443};
+inline const SocketAddress kConnectorAt{IpAddress::v4({198, 18, 0, 3}), 40003};
+inline const SocketAddress kClientAt{IpAddress::v4({198, 18, 0, 4}), 40004};
 // External addresses of Nats before the connector and the client, and hosts' addresses behind them.
-inline const IpAddress kConnectorNatIp = IpAddress::v4({11, 0, 114, 3});
-inline const IpAddress kClientNatIp = IpAddress::v4({11, 0, 114, 4});
+inline const IpAddress kConnectorNatIp = IpAddress::v4({198, 18, 1, 3});
+inline const IpAddress kClientNatIp = IpAddress::v4({198, 18, 1, 4});
 inline const SocketAddress kConnectorInside{IpAddress::v4({10, 1, 0, 2}), 40003};
 inline const SocketAddress kClientInside{IpAddress::v4({192, 168, 7, 2}), 40004};
 inline const IpAddress kServiceIp = IpAddress::v4({10, 20, 0, 10});
+inline const SocketAddress kSecondRelayAt{IpAddress::v4({198, 18, 0, 5}), 443};
 // kCanary stands in every payload that a test sends.
 inline constexpr std::string_view kCanary = "canary-5e1f-do-not-read";
 
@@ -171,7 +173,8 @@ class ClientActor final : public Actor {
  public:
   using FlowKey = client::FlowKey;
 
-  ClientActor(World& world, std::uint64_t seed, const std::string& key_file, const Place& place);
+  ClientActor(World& world, std::uint64_t seed, const std::string& key_file, const Place& place,
+              path::RelayPolicy policy);
 
   void handle(const quic::ReceivedDatagrams& datagrams, const Now& now) override;
   void handle_timeout(const Now& now) override;
@@ -201,12 +204,14 @@ class ClientActor final : public Actor {
 
  private:
   void start();
+  void tell_addresses();
   void carry_out(node::ClientNode::Effect& effect, const Now& now);
   void pump(FlowKey key, const Now& now);
   void end(FlowKey key, bool is_orderly, const Now& now);
 
   World& world_;
   Place place_;
+  path::RelayPolicy policy_;
   SeededRandom random_;
   crypto::Identity identity_;
   std::string key_file_;
@@ -214,10 +219,11 @@ class ClientActor final : public Actor {
   std::map<FlowKey, AppFlow> flows_;
 };
 
-// Layout is where the client and the connector stand.
+// Layout is where the client and the connector stand, and whether they look for direct paths.
 struct Layout {
   Place client{.realm = kPublic, .address = kClientAt};
   Place connector{.realm = kPublic, .address = kConnectorAt};
+  path::RelayPolicy policy = path::RelayPolicy::automatic;  // Of the client.
 };
 
 // lay_out_behind puts each of the two behind a Nat of its own, at kClientInside and
@@ -234,12 +240,15 @@ class House {
   explicit House(std::uint64_t seed, const Link& link = {},
                  const std::function<Layout(World&)>& lay_out = {});
 
+  // add_relay adds one more; before boot().
+  RelayActor& add_relay(const std::string& name, const SocketAddress& address);
   // boot lets time pass until client and connector are up.
   [[nodiscard]] bool boot(Duration limit = std::chrono::seconds(10));
 
   World world;
   std::unique_ptr<ControllerActor> controller;
   std::unique_ptr<RelayActor> relay;
+  std::vector<std::unique_ptr<RelayActor>> more_relays;
   std::unique_ptr<ConnectorActor> connector;
   std::unique_ptr<ClientActor> client;
   std::string network_id;
@@ -249,6 +258,8 @@ class House {
   std::string rule_id;
 
  private:
+  std::unique_ptr<RelayActor> make_relay(const std::string& name, const SocketAddress& address,
+                                         std::uint64_t seed);
   void check_wire(const Hop& hop, std::span<const std::byte> bytes) const;
 };
 

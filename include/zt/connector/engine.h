@@ -265,6 +265,8 @@ class Engine {
     friend bool operator==(const Statistics&, const Statistics&) = default;
   };
   [[nodiscard]] Statistics statistics() const;
+  // has_shown_grant tells whether a peer has presented a valid grant.
+  [[nodiscard]] bool has_shown_grant(PeerKey peer) const;
   [[nodiscard]] std::uint64_t configuration_revision() const { return resources_.revision; }
   [[nodiscard]] const grant::ResourceTable& resources() const { return resources_; }
 

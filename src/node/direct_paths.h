@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// node/direct_paths.h: moves connections between client and connector off the relay, and back.
+//
+// Theory of operation
+//   A connection that both ends trust gets a path::PathFinder here. The client opens an extended
+//   CONNECT stream of `:protocol` zt-paths on it; both ends tell their candidates there, as
+//   capsules (wire/candidates.h). The finders' probes travel on the node's own UDP port, sealed by
+//   keys of the connection's TLS exporter, and are told from QUIC by their first byte. What a
+//   finder decides becomes a migration of the connection (RFC 9000 section 9): up with validation,
+//   down to the relay at once.
+//
+//     candidates ─┐                        ┌─► endpoint.migrate
+//     probes ─────┼─► PathFinder of the ───┼─► probes
+//     time ───────┘   connection           └─► candidates
+//
+//   The connection works through its relay all the time, whatever happens here: a peer that refuses
+//   the stream, or knows nothing of it, stays on the relay.
+//
+//   The connector answers only peers that have shown a valid grant (accept), so that a stranger
+//   with a certificate learns no address.
+//
+// Limits   connections_max finders; further connections stay on their relay. probes_queued_max
+//          probes wait for the socket; more are lost, as probes may be. One list waits for the
+//          stream to take it: a newer one replaces it.
+// Time     Deadlines are checked on every call. Cost: connections are ordered by deadline, so a
+//          quiet one costs nothing.
+// Threats  Those of path/finder.h, wire/probe.h and wire/candidates.h. A stream that carries
+//          anything malformed is reset, and its connection stays where it is.
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <span>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "quic/endpoint.h"
+#include "zt/base/bytes.h"
+#include "zt/base/ids.h"
+#include "zt/base/ip.h"
+#include "zt/base/random.h"
+#include "zt/base/time.h"
+#include "zt/http/message.h"
+#include "zt/path/finder.h"
+#include "zt/wire/capsule.h"
+#include "zt/wire/probe.h"
+
+namespace zt::node {
+
+inline constexpr std::string_view kPathsPath = "/.well-known/zt/paths";
+// is_paths_request tells whether a request is for accept().
+[[nodiscard]] bool is_paths_request(const http::Request& request);
+
+// PathChanged: the connection took another path.
+struct PathChanged {
+  quic::ConnectionKey connection{};
+  std::optional<SocketAddress> direct;  // Absent: the relay.
+  std::string_view reason;              // Why a direct path was left; a literal, or empty.
+};
+
+class DirectPaths {
+ public:
+  struct Config {
+    wire::ProbeSender role = wire::ProbeSender::client;
+    path::RelayPolicy policy = path::RelayPolicy::automatic;
+    path::PathFinder::Limits finder;
+    std::size_t connections_max = 4096;
+    std::size_t probes_queued_max = 256;
+  };
+
+  // `endpoint` and `random` outlive the object.
+  DirectPaths(const Config& config, quic::Endpoint& endpoint, Random& random);
+  DirectPaths(const DirectPaths&) = delete;
+  DirectPaths& operator=(const DirectPaths&) = delete;
+  ~DirectPaths();
+
+  // --- What the node says.
+
+  // set_local says where this node may be reached: the UDP port's families, and what the peers are
+  // told. Call it again when that changes, also to the same: then the network has changed.
+  void set_local(const path::LocalSocket& socket, std::vector<wire::Candidate> candidates,
+                 const Now& now);
+  // open begins on a connection that we opened; `relay` is where it is now. Again: nothing.
+  void open(quic::ConnectionKey connection, const SocketAddress& relay, const Now& now);
+  // accept begins on an accepted connection, and answers the peer's stream.
+  void accept(const quic::StreamKey& stream, const Now& now);
+  // set_relay says through which relay the connection works from now on, should it not be direct.
+  // It returns whether the connection is direct, or on its way: then nothing has to be moved.
+  bool set_relay(quic::ConnectionKey connection, const SocketAddress& relay);
+  // network_changed says that our addresses or routes are others, before set_local; then
+  // relay_rebound, for each relay, that it can be used from there.
+  void network_changed(const Now& now);
+  void relay_rebound(const SocketAddress& relay, const Now& now);
+  // set_active says whether flows use the connection.
+  void set_active(quic::ConnectionKey connection, bool is_active, const Now& now);
+
+  // --- The engine contract.
+
+  // take_probe takes one datagram for which wire::is_probe is true.
+  void take_probe(const SocketAddress& source, BytesView datagram, const Now& now);
+  // handle takes an event of the endpoint and returns whether nobody else needs it.
+  bool handle(const quic::Event& event, const Now& now);
+  void handle_timeout(const Now& now);
+  [[nodiscard]] std::optional<PathChanged> poll_event();
+  // poll_transmit is Endpoint::poll_transmit for probes.
+  [[nodiscard]] std::optional<quic::Transmit> poll_transmit(std::span<std::byte> buffer);
+  [[nodiscard]] std::optional<Instant> next_deadline() const;
+
+  // --- Status.
+
+  [[nodiscard]] bool is_direct(quic::ConnectionKey connection) const;
+  // status is empty for a connection without a finder.
+  [[nodiscard]] std::vector<path::PairStatus> status(quic::ConnectionKey connection,
+                                                     const Now& now) const;
+  struct Counters {
+    std::uint64_t probes_sent = 0;
+    std::uint64_t probes_received = 0;   // That could be opened.
+    std::uint64_t probes_discarded = 0;  // Malformed, forged, or of no connection.
+    std::uint64_t probes_dropped = 0;    // Ours, for a full queue.
+  };
+  [[nodiscard]] const Counters& counters() const { return counters_; }
+
+ private:
+  struct Entry;
+  struct WaitingProbe {
+    SocketAddress target;
+    wire::ProbeBytes bytes;
+  };
+
+  Entry* find(quic::ConnectionKey connection);
+  Entry* find(const quic::StreamKey& stream);
+  Entry* add(const quic::StreamKey& stream, const SocketAddress& relay, const Now& now);
+  void remove(quic::ConnectionKey connection);
+  void abandon(Entry& entry, const Now& now);
+  void drain(Entry& entry, const Now& now);
+  void take_output(Entry& entry, const path::PathFinder::Output& output, const Now& now);
+  void send_probe(const Entry& entry, const path::SendProbe& send);
+  void write_list(Entry& entry);
+  void read_lists(Entry& entry, const Now& now);
+  void migrate(Entry& entry, const path::Pair& pair, const Now& now);
+  void fall_back(Entry& entry, const Now& now);
+  void moved(Entry& entry, const SocketAddress& remote, const Now& now);
+  void hear(Entry& entry) const;
+
+  Config config_;
+  quic::Endpoint& endpoint_;
+  Random& random_;
+  path::LocalChanged local_;
+  std::map<quic::ConnectionKey, std::unique_ptr<Entry>> entries_;
+  std::map<wire::ProbeLabel, quic::ConnectionKey> labels_;
+  std::set<std::pair<Instant, quic::ConnectionKey>> deadlines_;
+  std::deque<WaitingProbe> probes_;
+  std::deque<PathChanged> events_;
+  Counters counters_;
+};
+
+}  // namespace zt::node
