@@ -40,4 +40,5 @@ expect 4 "no client is running" "$ZT" client status --socket "$work/none.sock"
 expect 4 "no client is running" "$ZT" client down --socket "$work/none.sock"
 expect 4 "not ready within" "$ZT" client wait --timeout 0.1 --socket "$work/none.sock"
 expect 0 "complete" "$ZT" completion bash
+expect 1 "cannot write" sh -c '"$0" completion bash > /dev/full' "$ZT"
 exit $((failures > 0))
