@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <expected>
 #include <memory>
 #include <thread>
 
@@ -26,6 +27,8 @@ struct Query {
   std::string socket = default_socket();
   std::string target;
   bool is_json = false;
+  bool shows_paths = false;
+  bool is_until_direct = false;
   int count = 4;
   double timeout_s = 30;
 
@@ -69,32 +72,68 @@ double number_in(const wire::Json& object, const char* name) {
   return found != object.end() && found->is_number() ? found->get<double>() : 0.0;
 }
 
+// Pong is what one ping showed.
+struct Pong {
+  std::string line;
+  bool is_ok = false;
+  bool is_direct = false;
+};
+
+std::expected<Pong, ControlFailure> ping_once(const Query& query) {
+  auto answer = ask_client(query.socket, request("ping", query.target));
+  if (!answer) return std::unexpected(answer.error());
+  const wire::Json object = wire::parse_json_object(answer->line);
+  return Pong{.line = std::move(answer->line),
+              .is_ok = wire::boolean_member(object, "ok").value_or(false),
+              .is_direct = wire::text_or_empty(object, "path") == "direct"};
+}
+
+void show_pong(const Query& query, const Pong& pong) {
+  if (query.is_json) {
+    fmt::print("{}\n", pong.line);
+  } else if (pong.is_ok) {
+    const wire::Json object = wire::parse_json_object(pong.line);
+    fmt::print("{}: connected in {:.1f} ms, {} round trip {:.1f} ms\n", query.target,
+               number_in(object, "time_ms"), wire::text_member(object, "path").value_or("-"),
+               number_in(object, "round_trip_ms"));
+  } else {
+    fmt::print(stderr, "zt: {}\n", failure_of(pong.line).sentence);
+  }
+  (void)std::fflush(stdout);
+}
+
 ExitCode ping(const Query& query) {
+  constexpr auto kInterval = std::chrono::milliseconds(250);
+  const auto start = std::chrono::steady_clock::now();
+  const auto end = start + std::chrono::duration<double>(query.timeout_s);
+  int sent = 0;
   int answered = 0;
   ExitCode code = ExitCode::ok;
-  for (int i = 1; i <= query.count; ++i) {
-    const auto answer = ask_client(query.socket, request("ping", query.target));
-    if (!answer) return fail(answer.error());
-    if (query.is_json) {
-      fmt::print("{}\n", answer->line);
-    } else if (is_ok(answer->line)) {
-      const wire::Json object = wire::parse_json_object(answer->line);
-      fmt::print("{}: connected in {:.1f} ms, {} round trip {:.1f} ms\n", query.target,
-                 number_in(object, "time_ms"), wire::text_member(object, "path").value_or("-"),
-                 number_in(object, "round_trip_ms"));
-    }
-    if (is_ok(answer->line)) {
+  for (;;) {
+    const auto pong = ping_once(query);
+    if (!pong) return fail(pong.error());
+    ++sent;
+    show_pong(query, *pong);
+    if (pong->is_ok) {
       ++answered;
     } else {
-      const ControlFailure failure = failure_of(answer->line);
-      if (!query.is_json) fmt::print(stderr, "zt: {}\n", failure.sentence);
-      code = failure.code;
+      code = failure_of(pong->line).code;
       if (code == ExitCode::usage || code == ExitCode::denied) return code;
     }
-    (void)std::fflush(stdout);
-    if (i < query.count) std::this_thread::sleep_for(std::chrono::milliseconds(250));
+    const auto now = std::chrono::steady_clock::now();
+    if (query.is_until_direct && pong->is_direct) {
+      const std::chrono::duration<double> taken = now - start;
+      if (!query.is_json) fmt::print("direct after {:.2f} s\n", taken.count());
+      return ExitCode::ok;
+    }
+    if (query.is_until_direct && now >= end) {
+      return fail(ExitCode::unreachable,
+                  fmt::format("the path was not direct within {} s", query.timeout_s));
+    }
+    if (!query.is_until_direct && sent == query.count) break;
+    std::this_thread::sleep_for(kInterval);
   }
-  if (!query.is_json) fmt::print("{} of {} answered\n", answered, query.count);
+  if (!query.is_json) fmt::print("{} of {} answered\n", answered, sent);
   return answered > 0 ? ExitCode::ok : code;
 }
 
@@ -147,6 +186,7 @@ void add_up(CLI::App& client, Chosen& chosen) {
       ->capture_default_str();
   command->add_option("--socket", settings->socket, "Control socket to listen on")
       ->capture_default_str();
+  settings->paths.add_to(*command);
   settings->log.add_to(*command);
   command->footer(
       "Addresses default to 127.0.0.1; port 0 takes any free one, which `zt client status` "
@@ -175,9 +215,12 @@ void add_client_commands(CLI::App& app, Chosen& chosen) {
   add_up(*client, chosen);
 
   auto status = std::make_shared<Query>();
-  status->add_json_to(*add_query(*client, chosen, "status",
-                                 "Show the sign-in, paths, grants and adapters", status,
-                                 [](const Query& query) { return show(query, status_text); }));
+  CLI::App* status_command = add_query(
+      *client, chosen, "status", "Show the sign-in, paths, grants and adapters", status,
+      [](const Query& query) { return show(query, query.shows_paths ? paths_text : status_text); });
+  status_command->add_flag("--paths", status->shows_paths,
+                           "Show what was tried to reach each connector directly");
+  status->add_json_to(*status_command);
   auto resources = std::make_shared<Query>();
   resources->add_json_to(
       *add_query(*client, chosen, "resources", "List what you may reach", resources,
@@ -190,6 +233,12 @@ void add_client_commands(CLI::App& app, Chosen& chosen) {
   ping_command->add_option("TARGET", ping_query->target, "HOST:PORT of a resource")->required();
   ping_command->add_option("-c,--count", ping_query->count, "How many times")
       ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  ping_command->add_flag("--until-direct", ping_query->is_until_direct,
+                         "Go on until the path is direct, instead of --count");
+  ping_query->timeout_s = 10;
+  ping_command->add_option("--timeout", ping_query->timeout_s, "Seconds for --until-direct")
+      ->check(CLI::Range(0.0, 86400.0))
       ->capture_default_str();
   ping_query->add_json_to(*ping_command);
 

@@ -21,13 +21,14 @@ struct ClientShell::Flow {
 
 std::expected<std::unique_ptr<ClientShell>, io::SocketError> ClientShell::create(
     io::Loop& loop, io::Resolver& resolver, Random& random, Log& log,
-    const node::ClientNode::Config& config, node::Credential credential, Handlers handlers) {
+    const node::ClientNode::Config& config, std::uint16_t udp_port, node::Credential credential,
+    Handlers handlers) {
   // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): the constructor is private.
   std::unique_ptr<ClientShell> shell(new ClientShell(loop, resolver, random, log, config,
                                                      std::move(credential), std::move(handlers)));
   ClientShell& self = *shell;
   auto port = io::UdpPort::bind(
-      loop, self.buffers_, {}, {},
+      loop, self.buffers_, {.ip = std::nullopt, .port = udp_port}, {},
       {.on_datagrams =
            [&self](const io::Datagrams& datagrams) { self.driver_.on_datagrams(datagrams); },
        .on_writable = [&self] { self.driver_.on_writable(); },
@@ -67,7 +68,19 @@ void ClientShell::keep_flows(const std::filesystem::path& path) {
 void ClientShell::start() {
   warn_about_buffers(log_, *port_, loop_.now().unix_time);
   node_.start(loop_.now());
-  driver_.settle();
+  network_ = std::make_unique<LocalNetwork>(
+      loop_, log_, *port_,
+      LocalNetwork::Handlers{.on_local =
+                                 [this](const node::LocalPort& local) {
+                                   node_.set_local(local, loop_.now());
+                                   driver_.settle();
+                                 },
+                             .on_change =
+                                 [this] {
+                                   node_.network_changed(loop_.now());
+                                   driver_.settle();
+                                 }});
+  network_->start();
 }
 
 ClientShell::FlowKey ClientShell::open(const Authority& target, Protocol protocol,

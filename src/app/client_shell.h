@@ -22,6 +22,7 @@
 
 #include "app/flow_file.h"
 #include "app/flow_port.h"
+#include "app/local_network.h"
 #include "app/log.h"
 #include "app/name_lookups.h"
 #include "app/node_driver.h"
@@ -51,10 +52,12 @@ class ClientShell {
     std::move_only_function<void(const node::Refused&)> on_refused;
   };
 
-  // Borrowed arguments outlive the shell. It fails if no UDP port can be had.
+  // Borrowed arguments outlive the shell. `udp_port` 0 takes any; it fails if the port cannot be
+  // had.
   [[nodiscard]] static std::expected<std::unique_ptr<ClientShell>, io::SocketError> create(
       io::Loop& loop, io::Resolver& resolver, Random& random, Log& log,
-      const node::ClientNode::Config& config, node::Credential credential, Handlers handlers);
+      const node::ClientNode::Config& config, std::uint16_t udp_port, node::Credential credential,
+      Handlers handlers);
   ClientShell(const ClientShell&) = delete;
   ClientShell& operator=(const ClientShell&) = delete;
   ~ClientShell();
@@ -103,6 +106,7 @@ class ClientShell {
   std::unique_ptr<FlowFile> flow_file_;
   io::UdpBuffers buffers_;
   std::unique_ptr<io::UdpPort> port_;
+  std::unique_ptr<LocalNetwork> network_;
   std::map<FlowKey, std::unique_ptr<Flow>> flows_;
 };
 

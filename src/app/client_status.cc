@@ -74,7 +74,41 @@ Json resources_json(const client::Status& status) {
   return list;
 }
 
-Json connectors_json(const node::ClientNode& node, const client::Status& status) {
+std::string_view kind_text(const path::PairStatus& pair) {
+  if (pair.is_learnt) return "learnt";
+  switch (pair.kind) {
+    case wire::CandidateKind::host:
+      return "host";
+    case wire::CandidateKind::observed:
+      return "observed";
+    case wire::CandidateKind::configured:
+      return "configured";
+  }
+  return "";
+}
+
+std::string_view state_text(const path::PairStatus& pair) {
+  if (pair.is_live) return "in use";
+  return pair.is_working ? "works" : "silent";
+}
+
+// pairs_json lists what was tried for a direct path to a connector.
+Json pairs_json(const std::vector<path::PairStatus>& pairs) {
+  Json list = Json::array();
+  for (const path::PairStatus& pair : pairs) {
+    Json entry = {{"remote", pair.pair.remote.to_text()},
+                  {"kind", kind_text(pair)},
+                  {"state", state_text(pair)},
+                  {"pings", pair.pings},
+                  {"lost_of_last_16", pair.losses}};
+    if (pair.rtt) entry["round_trip_ms"] = to_milliseconds(*pair.rtt);
+    if (pair.observed.port != 0) entry["observed"] = pair.observed.to_text();
+    list.push_back(std::move(entry));
+  }
+  return list;
+}
+
+Json connectors_json(const node::ClientNode& node, const client::Status& status, const Now& now) {
   Json list = Json::array();
   for (const client::ConnectorStatus& connector : status.connectors) {
     Json entry = {{"id", connector.id.text},
@@ -83,10 +117,12 @@ Json connectors_json(const node::ClientNode& node, const client::Status& status)
                   {"flows", connector.flow_count}};
     if (const auto path = node.path_to(connector.id)) {
       entry["path"] = path->text;
+      entry["remote"] = path->remote.to_text();
       entry["round_trip_ms"] = to_milliseconds(path->statistics.rtt_smoothed);
       entry["packets_lost"] = path->statistics.packets_lost;
       entry["packets_sent"] = path->statistics.packets_sent;
     }
+    entry["pairs"] = pairs_json(node.pairs_to(connector.id, now));
     list.push_back(std::move(entry));
   }
   return list;
@@ -109,7 +145,7 @@ std::string status_json(const node::ClientNode& node, const ClientFacts& facts,
                    {"reason", status.controller_reason}}},
                  {"revision", status.view_revision},
                  {"resources", resources_json(status)},
-                 {"connectors", connectors_json(node, status)},
+                 {"connectors", connectors_json(node, status, now)},
                  {"relays", Json::array()},
                  {"grants", Json::array()},
                  {"ingress", Json::array()},
@@ -177,6 +213,28 @@ std::string status_text(std::string_view json) {
     if (!table->is_empty()) fmt::format_to(out, "{}\n", table->to_text());
   }
   return shown;
+}
+
+std::string paths_text(std::string_view json) {
+  const Json object = wire::parse_json_object(json);
+  if (!object.is_object()) return std::string(json);
+  Table table({"CONNECTOR", "REMOTE", "KIND", "STATE", "ROUND TRIP", "PINGS", "LOST", "SEEN AS"});
+  for (const Json& connector : member(object, "connectors")) {
+    const std::string name = text(connector, "name");
+    const std::string path = text(connector, "path", "connecting");
+    if (path != "direct") {
+      table.add({name, text(connector, "remote", "-"), path, "in use", round_trip(connector), "-",
+                 "-", "-"});
+    }
+    for (const Json& pair : member(connector, "pairs")) {
+      const bool has_answered = pair.contains("round_trip_ms");
+      table.add({name, text(pair, "remote"), text(pair, "kind"), text(pair, "state"),
+                 has_answered ? round_trip(pair) : "-", count(pair, "pings"),
+                 count(pair, "lost_of_last_16"), text(pair, "observed", "-")});
+    }
+  }
+  return table.is_empty() ? "no connections: paths are looked for when a flow is open\n"
+                          : table.to_text();
 }
 
 std::string resources_text(std::string_view json) {

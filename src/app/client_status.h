@@ -35,8 +35,10 @@ struct ClientFacts {
 [[nodiscard]] std::string status_json(const node::ClientNode& node, const ClientFacts& facts,
                                       const std::vector<IngressStatus>& ingress, const Now& now);
 
-// status_text and resources_text show the object as tables; a malformed one shows as it is.
+// These show the object as tables; a malformed one shows as it is. paths_text shows what was tried
+// to reach each connector directly.
 [[nodiscard]] std::string status_text(std::string_view json);
+[[nodiscard]] std::string paths_text(std::string_view json);
 [[nodiscard]] std::string resources_text(std::string_view json);
 
 }  // namespace zt::app

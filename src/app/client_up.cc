@@ -185,10 +185,13 @@ ExitCode run(const ClientUpSettings& settings, const IngressWishes& wishes, gran
   ExitCode code = ExitCode::ok;
   std::unique_ptr<ControlServer> control;
   ClientFacts facts{.controller = key.controller.to_text()};
-  const node::ClientNode::Config config{
+  node::ClientNode::Config config{
       .link = link_config(*identity, key.controller, key.controller_key, random, false)};
+  if (const auto applied = settings.paths.apply(config.link); !applied) {
+    return report(ExitCode::usage, applied.error());
+  }
   auto shell = ClientShell::create(
-      loop, resolver, random, log, config,
+      loop, resolver, random, log, config, settings.paths.udp_port,
       node::ServiceSignIn{.key = key.id,
                           .secret = std::move(key.secret),
                           .device_name = machine_name(),

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "app/command.h"
+#include "app/path_settings.h"
 
 namespace zt::app {
 
@@ -19,6 +20,7 @@ struct ClientUpSettings {
   std::string http_proxy;             // Likewise.
   bool is_background = false;
   std::string log_file;  // Of the background; empty: STATE/client.log.
+  PathSettings paths;
   LogSettings log;
 };
 

@@ -11,6 +11,7 @@
 #include "app/connector_shell.h"
 #include "app/enrolment.h"
 #include "app/node_defaults.h"
+#include "app/path_settings.h"
 #include "app/version.h"
 #include "io/entropy.h"
 
@@ -23,6 +24,7 @@ struct Settings {
   std::string state = default_state_path("connector").string();
   std::string name = machine_name();
   std::vector<std::string> dns;
+  PathSettings paths;
   LogSettings log;
 };
 
@@ -52,13 +54,15 @@ ExitCode run(const Settings& settings) {
   }
   io::Resolver resolver(loop, resolver_options);
 
-  const node::ConnectorNode::Config config{
-      .link = link_config(entrance->identity, entrance->controller, entrance->controller_key,
-                          random, true),
-      .standing = standing_of(entrance->record)};
+  node::ConnectorNode::Config config{.link = link_config(entrance->identity, entrance->controller,
+                                                         entrance->controller_key, random, true),
+                                     .standing = standing_of(entrance->record)};
+  if (const auto applied = settings.paths.apply(config.link); !applied) {
+    return fail(ExitCode::usage, applied.error());
+  }
   ExitCode code = ExitCode::ok;
   auto shell = ConnectorShell::create(
-      loop, resolver, random, log, config, std::move(entrance->credential),
+      loop, resolver, random, log, config, settings.paths.udp_port, std::move(entrance->credential),
       {.on_standing =
            [&](const node::ConnectorNode::Standing& standing) {
              const auto written = entrance->state.write({.kind = "connector",
@@ -109,6 +113,7 @@ void add_connector_commands(CLI::App& app, Chosen& chosen) {
       ->capture_default_str();
   command->add_option("--dns", settings->dns,
                       "DNS server of the private network, ADDRESS[:PORT]; default: resolv.conf");
+  settings->paths.add_to(*command);
   settings->log.add_to(*command);
   command->footer(
       "The first start needs an enrolment token (zt admin connector token NETWORK); later starts\n"

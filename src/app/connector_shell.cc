@@ -4,14 +4,10 @@
 #include <utility>
 
 #include "app/notices.h"
-#include "io/network_info.h"
 
 namespace zt::app {
 
 namespace {
-
-// Addresses come and go with interfaces; a flow is judged by the list as it is when it is dialled.
-constexpr Duration kAddressesInterval = std::chrono::seconds(10);
 
 connector::DialError to_dial_error(io::SocketError error) {
   switch (error) {
@@ -48,13 +44,14 @@ struct ConnectorShell::Flow {
 
 std::expected<std::unique_ptr<ConnectorShell>, io::SocketError> ConnectorShell::create(
     io::Loop& loop, io::Resolver& resolver, Random& random, Log& log,
-    const node::ConnectorNode::Config& config, node::Credential credential, Handlers handlers) {
+    const node::ConnectorNode::Config& config, std::uint16_t udp_port, node::Credential credential,
+    Handlers handlers) {
   // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): the constructor is private.
   std::unique_ptr<ConnectorShell> shell(new ConnectorShell(
       loop, resolver, random, log, config, std::move(credential), std::move(handlers)));
   ConnectorShell& self = *shell;
   auto port = io::UdpPort::bind(
-      loop, self.buffers_, {}, {},
+      loop, self.buffers_, {.ip = std::nullopt, .port = udp_port}, {},
       {.on_datagrams =
            [&self](const io::Datagrams& datagrams) { self.driver_.on_datagrams(datagrams); },
        .on_writable = [&self] { self.driver_.on_writable(); },
@@ -80,8 +77,7 @@ ConnectorShell::ConnectorShell(io::Loop& loop, io::Resolver& resolver, Random& r
       node_(config, std::move(credential), random),
       driver_(
           loop, node_, [this](Node::Effect& effect, const Now& now) { carry_out(effect, now); },
-          [this](const Now& now) { move_datagrams(now); }),
-      addresses_timer_(loop, [this] { read_own_addresses(); }) {}
+          [this](const Now& now) { move_datagrams(now); }) {}
 
 ConnectorShell::~ConnectorShell() = default;
 
@@ -96,7 +92,19 @@ void ConnectorShell::keep_flows(const std::filesystem::path& path) {
 void ConnectorShell::start() {
   warn_about_buffers(log_, *port_, loop_.now().unix_time);
   node_.start(loop_.now());
-  read_own_addresses();
+  network_ = std::make_unique<LocalNetwork>(
+      loop_, log_, *port_,
+      LocalNetwork::Handlers{.on_local =
+                                 [this](const node::LocalPort& local) {
+                                   node_.set_local(local, loop_.now());
+                                   driver_.settle();
+                                 },
+                             .on_change =
+                                 [this] {
+                                   node_.network_changed(loop_.now());
+                                   driver_.settle();
+                                 }});
+  network_->start();
 }
 
 void ConnectorShell::carry_out(Node::Effect& effect, const Now& now) {
@@ -221,14 +229,6 @@ void ConnectorShell::move_datagrams(const Now& now) {
     // A full socket drops, as a router would.
     (void)flow->udp->send({.bytes = datagram->payload, .segment_size = datagram->payload.size()});
   }
-}
-
-void ConnectorShell::read_own_addresses() {
-  if (const auto addresses = io::own_addresses()) {
-    node_.own_addresses_changed(*addresses, loop_.now());
-  }
-  addresses_timer_.arm(loop_.now().instant + kAddressesInterval);
-  driver_.settle();
 }
 
 ConnectorShell::Flow* ConnectorShell::find(Node::FlowKey key) {

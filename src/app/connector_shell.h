@@ -16,6 +16,7 @@
 
 #include "app/flow_file.h"
 #include "app/flow_port.h"
+#include "app/local_network.h"
 #include "app/log.h"
 #include "app/name_lookups.h"
 #include "app/node_driver.h"
@@ -38,10 +39,12 @@ class ConnectorShell {
     std::move_only_function<void(const node::Refused&)> on_refused;
   };
 
-  // Borrowed arguments outlive the shell. It fails if no UDP port can be had.
+  // Borrowed arguments outlive the shell. `udp_port` 0 takes any; it fails if the port cannot be
+  // had.
   [[nodiscard]] static std::expected<std::unique_ptr<ConnectorShell>, io::SocketError> create(
       io::Loop& loop, io::Resolver& resolver, Random& random, Log& log,
-      const node::ConnectorNode::Config& config, node::Credential credential, Handlers handlers);
+      const node::ConnectorNode::Config& config, std::uint16_t udp_port,
+      node::Credential credential, Handlers handlers);
   ConnectorShell(const ConnectorShell&) = delete;
   ConnectorShell& operator=(const ConnectorShell&) = delete;
   ~ConnectorShell();
@@ -67,7 +70,6 @@ class ConnectorShell {
   void abandon(Node::FlowKey key, connector::FlowEnd cause, const Now& now);
   void end(Node::FlowKey key, const io::Splice::Report& report);
   void move_datagrams(const Now& now);
-  void read_own_addresses();
   Flow* find(Node::FlowKey key);
 
   io::Loop& loop_;
@@ -79,7 +81,7 @@ class ConnectorShell {
   std::unique_ptr<FlowFile> flow_file_;
   io::UdpBuffers buffers_;
   std::unique_ptr<io::UdpPort> port_;
-  io::Timer addresses_timer_;
+  std::unique_ptr<LocalNetwork> network_;
   std::map<Node::FlowKey, std::unique_ptr<Flow>> flows_;
 };
 

@@ -57,7 +57,9 @@ class Demo {
   std::optional<std::string> start_client();
   Json ask(std::string_view method, const std::string& path, const Json& body);
   node::Link::Config link(const crypto::Identity& identity, const Digest& pin, bool is_accepting) {
-    return link_config(identity, controller_at_, pin, random_, is_accepting);
+    node::Link::Config config = link_config(identity, controller_at_, pin, random_, is_accepting);
+    config.paths.policy = path::RelayPolicy::always_relay;  // All of it is loopback anyway.
+    return config;
   }
   void refused(const node::Refused& refusal) {
     code_ = fail(ExitCode::denied, refusal.detail);
@@ -162,6 +164,7 @@ std::optional<std::string> Demo::start_connector() {
   auto shell = ConnectorShell::create(
       loop_, *resolver_, random_, log_,
       {.link = link(*connector_identity_, token->controller_key, true), .standing = std::nullopt},
+      0,
       node::Enrolment{
           .secret = std::move(token->secret), .kind = "connector", .name = "demo-connector"},
       {.on_standing = [](const auto&) {},
@@ -192,7 +195,7 @@ std::optional<std::string> Demo::start_client() {
   client_identity_ = crypto::Identity::create("zt client", loop_.now().unix_time);
   auto shell = ClientShell::create(
       loop_, *resolver_, random_, log_,
-      {.link = link(*client_identity_, key->controller_key, false)},
+      {.link = link(*client_identity_, key->controller_key, false)}, 0,
       node::ServiceSignIn{.key = key->id,
                           .secret = std::move(key->secret),
                           .device_name = machine_name(),

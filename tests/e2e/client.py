@@ -13,7 +13,7 @@ import web
 
 USED_WITHIN = 5.0  # Seconds from the connector's start to an answer.
 FLAGS = ["--forward", "15432=db.internal:5432", "--forward", "8080=web.internal:80",
-         "--socks", "1080"]
+         "--socks", "1080", "--always-relay"]
 
 
 def up(home):

@@ -228,11 +228,16 @@ class House:
             "controller", self.zt, "admin", "network", "list").returncode == 0)
 
     def open_relay(self, *flags):
-        token = self.token("relay", "token", "--name", "relay", "--address", f"{RELAY}:4433")
-        self.relay = Role(self, "relay", "relay", [
-            self.zt, "relay", "serve", "--state", self.work / "relay", "--listen",
-            f"{RELAY}:4433", *flags], ["--token-file", token]).start()
-        self.wait_until_online("relay", "relay")
+        self.relay = self.start_relay("relay", 4433, *flags)
+
+    def start_relay(self, name, port, *flags):
+        """Starts a relay on the relays' host, with its state and its log under its name."""
+        token = self.token("relay", "token", "--name", name, "--address", f"{RELAY}:{port}")
+        relay = Role(self, "relay", name, [
+            self.zt, "relay", "serve", "--state", self.work / name, "--listen",
+            f"{RELAY}:{port}", *flags], ["--token-file", token]).start()
+        self.wait_until_online("relay", name)
+        return relay
 
     def open_connector(self, *flags):
         self.connector = self.start_connector("gate-house", "connector", *flags)
@@ -278,9 +283,12 @@ class House:
             self.admin("service-account", "key", "ci", "--out", self.key)
         return "svc:ci"
 
-    def sign_in(self, *flags):
-        """Starts the client on the laptop with `flags`, and waits until it is signed in."""
+    def sign_in(self, *flags, direct=False):
+        """Starts the client on the laptop with `flags`, and waits until it is signed in.
+
+        Unless `direct` is true it uses relays only, so that a story knows which way it looks at."""
         self.subject()
+        flags = [*flags, *([] if direct else ["--always-relay"])]
         self.client_role = Role(self, "laptop", "client", [
             self.zt, "client", "up", "--state", self.work / "client", "--socket", self.socket,
             "--key-file", self.key, *flags]).start()
