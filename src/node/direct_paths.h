@@ -130,7 +130,7 @@ class DirectPaths {
   struct Entry;
   struct WaitingProbe {
     SocketAddress target;
-    wire::ProbeBytes bytes;
+    wire::ProbeBytes bytes{};
   };
 
   Entry* find(quic::ConnectionKey connection);

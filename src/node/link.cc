@@ -202,7 +202,7 @@ void Link::take_session_events(const Now& now) {
 }
 
 void Link::take_path_events() {
-  while (auto event = paths_.poll_event()) {
+  while (const auto event = paths_.poll_event()) {
     Notice notice{.level = NoticeLevel::info,
                   .message = event->direct ? "a connection is direct" : "a connection is relayed",
                   .fields = {}};
@@ -211,7 +211,7 @@ void Link::take_path_events() {
       notice.fields.emplace_back("reason", "the direct path is " + std::string(event->reason));
     }
     events_.emplace_back(std::move(notice));
-    events_.emplace_back(std::move(*event));
+    events_.emplace_back(*event);
   }
 }
 
