@@ -89,6 +89,11 @@ std::optional<std::string_view> bearer_of(const Call& call) {
   return field->substr(7);
 }
 
+// is_live tells whether an API key lets anybody in at `now`.
+bool is_live(const ApiKey& key, UnixTime now) {
+  return !key.expires || now < *key.expires;
+}
+
 std::optional<std::string> next_cursor(std::size_t count, std::size_t limit, std::string last) {
   if (count < limit) return std::nullopt;
   return last;
@@ -125,7 +130,7 @@ Attempt<AdminApi::Administrator> AdminApi::authenticate(const Call& call) {
   if (!key && key.error() == StoreError::not_found) return refuse("the API key is not known here");
   if (!key) return fail(key.error(), "API key");
   const ApiKey& row = key->row;
-  if (row.expires && *row.expires <= call.now.unix_time) {
+  if (!is_live(row, call.now.unix_time)) {
     return refuse("the API key has expired");
   }
   const auto state = context_.access.state(key->tenant, call.now);
@@ -336,6 +341,20 @@ Attempt<void> AdminApi::require_no_references(const Administrator& admin, const 
   return fail(problem(409, fmt::format("the access rule \"{}\" still names it", *rule)));
 }
 
+// require_other_live_key refuses to end the only API key that lets anybody in.
+Attempt<void> AdminApi::require_other_live_key(const Administrator& admin, const KeyId& key) {
+  const auto rows = context_.store.api_keys().list(
+      admin.tenant, {.limit = context_.config.limits.objects_per_table_max, .after = {}});
+  if (!rows) return fail(rows.error(), ObjectKind<ApiKey>::kNoun);
+  const bool is_other_live = std::ranges::any_of(*rows, [&](const ApiKey& row) {
+    return row.id != key && is_live(row, admin.call.now.unix_time);
+  });
+  if (is_other_live) return {};
+  return fail(problem(409,
+                      "no other API key is valid, and without one nobody can administer any more: "
+                      "create another first"));
+}
+
 template <class Row>
 Outcome AdminApi::remove(const Administrator& admin, const Row& row) {
   using Kind = ObjectKind<Row>;
@@ -346,10 +365,8 @@ Outcome AdminApi::remove(const Administrator& admin, const Row& row) {
     return fail(free.error());
   }
   if constexpr (std::is_same_v<Row, ApiKey>) {
-    const auto count = context_.store.api_keys().count(admin.tenant);
-    if (!count) return fail(count.error(), Kind::kNoun);
-    if (*count <= 1) {
-      return fail(problem(409, "this is the last API key: nobody could administer any more"));
+    if (const auto other = require_other_live_key(admin, row.id); !other) {
+      return fail(other.error());
     }
   }
   auto change = Change::begin(context_.access, {admin.tenant, admin.key.text, admin.call.now});
@@ -432,10 +449,7 @@ Outcome AdminApi::create_key(const Administrator& admin, const ServiceAccount& a
                         .name = account.name,
                         .created = admin.call.now.unix_time};
   body->name("name", row.name, Presence::optional);
-  body->time("expires", row.expires, Presence::optional);
-  if (row.expires && *row.expires <= admin.call.now.unix_time) {
-    body->complain("expires", "must be in the future");
-  }
+  body->expiry("expires", row.expires);
   if (const auto done = body->done(); !done) return fail(done.error());
   const auto controller = grant::parse_controller_url(context_.config.url);
   if (!controller) return fail(problem(500, "the controller's own URL is not set"));
@@ -481,7 +495,7 @@ Outcome AdminApi::key(const Administrator& admin, const ServiceAccount& account)
   auto body = BodyReader::parse(admin.call, true);
   if (!body) return fail(body.error());
   body->name("name", row->name, Presence::optional);
-  body->time("expires", row->expires, Presence::optional);
+  body->expiry("expires", row->expires);
   if (const auto done = body->done(); !done) return fail(done.error());
   return change_key(admin, *std::move(row), "update");
 }
@@ -509,9 +523,6 @@ Outcome AdminApi::create_api_key(const Administrator& admin) {
   if (!body) return fail(body.error());
   ApiKey row{.id = make_id<KeyIdTag>(context_.random), .created = admin.call.now.unix_time};
   ObjectKind<ApiKey>::read(*body, row);
-  if (row.expires && *row.expires <= admin.call.now.unix_time) {
-    body->complain("expires", "must be in the future");
-  }
   if (const auto done = body->done(); !done) return fail(done.error());
   if (const auto room = require_room<ApiKey>(admin); !room) return fail(room.error());
   const Secret secret = grant::make_shared_secret(context_.random);

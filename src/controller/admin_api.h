@@ -24,6 +24,9 @@
 //     GET events, audit      newest first, with filters
 //     GET explain            ?subject=ID&host=&port=&protocol=: a decision and what led to it
 //
+//   No change leaves a tenant without an API key that lets somebody in: the last valid one cannot
+//   be deleted, and no `expires` may be in the past. A key that will expire counts until it does.
+//
 //   Every change is one transaction with its audit entry (see access.h).
 //
 // Limits   objects_per_table_max, members_per_tenant_max.
@@ -76,6 +79,7 @@ class AdminApi {
   [[nodiscard]] wire::Json shown(const Administrator& admin, const Row& row) const;
   [[nodiscard]] static Attempt<void> require_no_references(const Administrator& admin,
                                                            const std::string& id);
+  [[nodiscard]] Attempt<void> require_other_live_key(const Administrator& admin, const KeyId& key);
 
   [[nodiscard]] static Outcome members(const Administrator& admin, const Group& group);
   [[nodiscard]] Outcome member(const Administrator& admin, const Group& group);

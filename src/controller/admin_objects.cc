@@ -272,7 +272,7 @@ Attempt<void> ObjectKind<AccessRule>::check(const Directory& directory, const Li
 
 void ObjectKind<ApiKey>::read(BodyReader& body, ApiKey& row) {
   body.name("name", row.name, Presence::required);
-  body.time("expires", row.expires, Presence::optional);
+  body.expiry("expires", row.expires);
 }
 Json ObjectKind<ApiKey>::write(const ApiKey& row) {
   Json value = base_of(row);

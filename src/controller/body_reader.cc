@@ -65,8 +65,8 @@ std::optional<std::string> complaint_about_text(std::string_view text, const Tex
   return std::nullopt;
 }
 
-BodyReader::BodyReader(Json object, bool is_patch, std::string prefix)
-    : object_(std::move(object)), is_patch_(is_patch), prefix_(std::move(prefix)) {}
+BodyReader::BodyReader(Json object, bool is_patch, std::string prefix, UnixTime now)
+    : object_(std::move(object)), is_patch_(is_patch), prefix_(std::move(prefix)), now_(now) {}
 
 Attempt<BodyReader> BodyReader::parse(const Call& call, bool is_patch) {
   const auto type = call.request.fields.find("content-type");
@@ -82,11 +82,11 @@ Attempt<BodyReader> BodyReader::parse(const Call& call, bool is_patch) {
         problem(400, fmt::format("the member \"{}\" is there twice", value.error().member)));
   }
   if (!value || !value->is_object()) return fail(problem(400, "the body must be a JSON object"));
-  return BodyReader(std::move(*value), is_patch, {});
+  return BodyReader(std::move(*value), is_patch, {}, call.now.unix_time);
 }
 
-BodyReader BodyReader::of(Json object, std::string prefix) {
-  return {std::move(object), false, std::move(prefix)};
+BodyReader BodyReader::nested(Json object, std::string prefix) const {
+  return {std::move(object), false, std::move(prefix), now_};
 }
 
 void BodyReader::name(const char* member, std::string& target, Presence presence) {
@@ -145,6 +145,14 @@ void BodyReader::time(const char* member, std::optional<UnixTime>& target, Prese
   if (value->is_string()) parsed = parse_rfc3339(value->get_ref<const std::string&>());
   if (!parsed) return complain(member, "must be a time such as \"2030-12-31T23:59:59Z\", or null");
   target = parsed;
+}
+
+void BodyReader::expiry(const char* member, std::optional<UnixTime>& target) {
+  if (find(member, Presence::optional) == nullptr) return;
+  std::optional<UnixTime> end;
+  time(member, end, Presence::optional);
+  if (end && *end <= now_) return complain(member, "must be in the future");
+  target = end;
 }
 
 void BodyReader::ports(const char* member, std::vector<PortRange>& target, Presence presence) {

@@ -9,6 +9,8 @@
 //   (RFC 7396, objects of one level) absent members leave their targets alone; without, an absent
 //   member is a complaint if it is `required`. Null removes an optional value.
 //
+// Time     The call's, which expiry() compares with.
+//
 // Limits   A depth of kDepthMax; sizes as each rule says. The whole body is limited by the engine.
 // Threats  Two readers see different values: a repeated member is refused. Names that deceive
 // people
@@ -43,8 +45,8 @@ class BodyReader {
   // parse fails with 415 for another media type and with 400 for what is no JSON object.
   [[nodiscard]] static Attempt<BodyReader> parse(const Call& call, bool is_patch = false);
 
-  // of reads a nested object whose members are called `prefix`.member in complaints.
-  [[nodiscard]] static BodyReader of(wire::Json object, std::string prefix);
+  // nested reads an object inside of this one; in complaints its members are `prefix`.member.
+  [[nodiscard]] BodyReader nested(wire::Json object, std::string prefix) const;
 
   // name reads a name that people give to things: no white space at its ends.
   void name(const char* member, std::string& target, Presence presence);
@@ -56,6 +58,9 @@ class BodyReader {
   void count(const char* member, std::int64_t& target, std::int64_t min, std::int64_t max,
              Presence presence);
   void time(const char* member, std::optional<UnixTime>& target, Presence presence);
+  // expiry reads the optional end of a key. It is in the future: who wants to end a key at once
+  // deletes it, and is asked whether he can do without.
+  void expiry(const char* member, std::optional<UnixTime>& target);
   // ports reads a list of "5432" and "8000-8100", or "all", or "none".
   void ports(const char* member, std::vector<PortRange>& target, Presence presence);
 
@@ -84,7 +89,7 @@ class BodyReader {
         presence);
   }
 
-  // object and objects return nested objects for BodyReader::of.
+  // object and objects return nested objects for nested().
   [[nodiscard]] std::optional<wire::Json> object(const char* member, Presence presence);
   [[nodiscard]] std::vector<wire::Json> objects(const char* member, std::size_t count_max,
                                                 Presence presence);
@@ -99,7 +104,7 @@ class BodyReader {
   [[nodiscard]] Attempt<void> done_with_extras() const;
 
  private:
-  BodyReader(wire::Json object, bool is_patch, std::string prefix);
+  BodyReader(wire::Json object, bool is_patch, std::string prefix, UnixTime now);
 
   // member returns the value to read, or null if there is nothing to do.
   [[nodiscard]] const wire::Json* find(const char* member, Presence presence);
@@ -108,6 +113,7 @@ class BodyReader {
   wire::Json object_;
   bool is_patch_;
   std::string prefix_;
+  UnixTime now_;
   std::set<std::string, std::less<>> known_;
   std::optional<http::Problem> problem_;
 };

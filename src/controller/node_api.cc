@@ -257,7 +257,7 @@ Attempt<NodeApi::SignInRequest> NodeApi::parse_sign_in(const Call& call) {
   body->secret("secret", request.secret, Presence::required);
   body->text("version", request.software, kSoftwareRule, Presence::required);
   if (const auto value = body->object("device", Presence::required)) {
-    BodyReader device = BodyReader::of(*value, "device");
+    BodyReader device = body->nested(*value, "device");
     device.text("name", request.device_name, {.size_min = 0}, Presence::optional);
     device.text("os", request.device_os, {.size_min = 0}, Presence::optional);
     body->adopt(device.done_with_extras());

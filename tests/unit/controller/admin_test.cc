@@ -353,6 +353,75 @@ TEST_CASE("the last API key stays; another one works until it expires or is remo
   CHECK(world.send("GET", "/api/v1/admin/networks", nullptr, as).status == 401);
 }
 
+TEST_CASE("the last API key that is valid stays, whatever expired keys there are beside it") {
+  World world;
+  const std::string first = world.admin("GET", "api-keys").body.at("items").at(0).at("id");
+  const std::string end = to_rfc3339(world.now.unix_time + seconds(60));
+  const std::string second = world.create("api-keys", {{"name", "second"}, {"expires", end}});
+  world.advance(seconds(60));
+  const Reply refused = world.admin("DELETE", "api-keys/" + first);
+  CHECK(refused.status == 409);
+  CHECK(refused.body.at("detail") ==
+        "no other API key is valid, and without one nobody can administer any more: create "
+        "another first");
+  CHECK(world.admin("DELETE", "api-keys/" + second).status == 204);
+  CHECK(world.admin("GET", "api-keys").status == 200);
+}
+
+TEST_CASE("an API key may be deleted up to the instant at which the other one expires") {
+  World world;
+  const std::string first = world.admin("GET", "api-keys").body.at("items").at(0).at("id");
+  const std::string end = to_rfc3339(world.now.unix_time + seconds(60));
+  const Reply made = world.admin("POST", "api-keys", {{"name", "second"}, {"expires", end}});
+  const As second{.bearer = made.body.at("token")};
+  const std::string path = "/api/v1/admin/api-keys/";
+  world.advance(seconds(60) - std::chrono::milliseconds(1));
+  SECTION("the one that will expire is left") {
+    CHECK(world.send("DELETE", path + first, nullptr, second).status == 204);
+    CHECK(world.send("GET", "/api/v1/admin/networks", nullptr, second).status == 200);
+  }
+  SECTION("the one that has expired counts no more") {
+    world.advance(std::chrono::milliseconds(1));
+    CHECK(world.admin("DELETE", "api-keys/" + first).status == 409);
+  }
+}
+
+TEST_CASE("no key is given an end that has passed, neither when it is made nor later") {
+  World world;
+  Door door(world);
+  const std::string keys = "service-accounts/" + door.account + "/keys";
+  const std::string first = world.admin("GET", "api-keys").body.at("items").at(0).at("id");
+  const std::pair<const char*, std::string> requests[] = {
+      {"POST", "api-keys"},
+      {"PATCH", "api-keys/" + first},
+      {"POST", keys},
+      {"PATCH", keys + "/" + door.signed_in.key},
+  };
+  for (const auto& [method, path] : requests) {
+    INFO(method << " " << path);
+    const auto answer_to = [&](UnixTime end) {
+      return world.admin(method, path, {{"name", method}, {"expires", to_rfc3339(end)}});
+    };
+    const Reply refused = answer_to(world.now.unix_time);
+    CHECK(refused.status == 422);
+    CHECK(refused.body.value("detail", "") == "\"expires\": must be in the future");
+    CHECK(answer_to(world.now.unix_time + std::chrono::milliseconds(1)).status < 300);
+  }
+}
+
+TEST_CASE("an API key that has expired may still be renamed, and may be given a new end") {
+  World world;
+  const std::string end = to_rfc3339(world.now.unix_time + seconds(60));
+  const Reply made = world.admin("POST", "api-keys", {{"name", "second"}, {"expires", end}});
+  const std::string path = "api-keys/" + made.body.at("id").get<std::string>();
+  const As second{.bearer = made.body.at("token")};
+  world.advance(seconds(60));
+  CHECK(world.admin("PATCH", path, {{"name", "old"}}).status == 200);
+  CHECK(world.send("GET", "/api/v1/admin/networks", nullptr, second).status == 401);
+  CHECK(world.admin("PATCH", path, {{"expires", nullptr}}).status == 200);
+  CHECK(world.send("GET", "/api/v1/admin/networks", nullptr, second).status == 200);
+}
+
 TEST_CASE("secrets are shown once and appear nowhere else") {
   World world;
   Door door(world);
