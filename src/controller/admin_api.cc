@@ -181,6 +181,7 @@ Outcome AdminApi::dispatch(const Administrator& admin) {
 }
 
 Outcome AdminApi::dispatch_nested(const Administrator& admin) {
+  if (const auto known = require_parameters(admin.call, {}); !known) return fail(known.error());
   const auto& path = admin.call.path;
   if (path.size() == 5 && path[3] == "signing-keys" && path[4] == "rotate") {
     return method_of(admin.call) == "POST" ? rotate_signing_key(admin) : not_allowed("POST");
@@ -386,7 +387,6 @@ Outcome AdminApi::remove(const Administrator& admin, const Row& row) {
 
 Outcome AdminApi::members(const Administrator& admin, const Group& group) {
   if (method_of(admin.call) != "GET") return not_allowed("GET, HEAD");
-  if (const auto known = require_parameters(admin.call, {}); !known) return fail(known.error());
   Json items = Json::array();
   for (const auto& [id, subject] : admin.state.directory.policies.subjects) {
     if (subject.groups.contains(group.id)) {
@@ -519,6 +519,7 @@ Outcome AdminApi::change_key(const Administrator& admin, ServiceAccountKey row,
 // --- Other secrets that are shown once.
 
 Outcome AdminApi::create_api_key(const Administrator& admin) {
+  if (const auto known = require_parameters(admin.call, {}); !known) return fail(known.error());
   auto body = BodyReader::parse(admin.call);
   if (!body) return fail(body.error());
   ApiKey row{.id = make_id<KeyIdTag>(context_.random), .created = admin.call.now.unix_time};
@@ -555,6 +556,7 @@ void read_lifetime(BodyReader& body, std::chrono::seconds& lifetime) {
 }  // namespace
 
 Outcome AdminApi::create_token(const Administrator& admin, EnrolmentTokenRow row) {
+  if (const auto known = require_parameters(admin.call, {}); !known) return fail(known.error());
   auto body = BodyReader::parse(admin.call);
   if (!body) return fail(body.error());
   std::chrono::seconds lifetime = context_.config.enrolment_lifetime_default;
@@ -608,6 +610,7 @@ Json signing_keys_json(const TenantState& state, const Now& now) {
 
 Outcome AdminApi::signing_keys(const Administrator& admin) {
   if (method_of(admin.call) != "GET") return not_allowed("GET, HEAD");
+  if (const auto known = require_parameters(admin.call, {}); !known) return fail(known.error());
   return answer(200, page_json(signing_keys_json(admin.state, admin.call.now), std::nullopt));
 }
 

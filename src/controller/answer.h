@@ -63,7 +63,7 @@ using Attempt = std::expected<T, http::Problem>;
 }
 
 // require_parameters refuses queries with parameters other than `known`: a misspelt filter must not
-// silently filter nothing.
+// silently filter nothing. No path goes without it.
 [[nodiscard]] Attempt<void> require_parameters(const Call& call,
                                                std::initializer_list<std::string_view> known);
 

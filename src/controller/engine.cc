@@ -162,20 +162,24 @@ std::optional<Outcome> Engine::Parts::answer(const Call& call) {
   if (path.size() >= 3 && is_api({path.begin(), path.begin() + 3}, {"admin"})) {
     return administrators.handle(call);
   }
-  const auto only = [&](std::string_view method, auto handler) -> Outcome {
+  using Parameters = std::initializer_list<std::string_view>;
+  const auto only = [&](std::string_view method, Parameters parameters, auto handler) -> Outcome {
     if (auto refused = require_method(call, method); !refused) return refused;
+    if (const auto known = require_parameters(call, parameters); !known) return fail(known.error());
     return handler();
   };
-  if (is_api(path, {"health"})) return only("GET", [&] { return health(); });
+  if (is_api(path, {"health"})) return only("GET", {}, [&] { return health(); });
   const bool is_well_known = path.size() == 2 && path[0] == ".well-known" && path[1] == "jwks.json";
-  if (is_api(path, {"jwks"}) || is_well_known) return only("GET", [&] { return jwks(call); });
-  if (is_api(path, {"enrol"})) return only("POST", [&] { return nodes.enrol(call); });
-  if (is_api(path, {"sessions"})) return only("POST", [&] { return nodes.sign_in(call); });
-  if (is_api(path, {"grants"})) return only("POST", [&] { return nodes.grant(call); });
-  if (is_api(path, {"node", "heartbeat"})) {
-    return only("POST", [&] { return nodes.heartbeat(call); });
+  if (is_api(path, {"jwks"}) || is_well_known) {
+    return only("GET", {"tenant"}, [&] { return jwks(call); });
   }
-  if (is_api(path, {"node", "events"})) return only("POST", [&] { return nodes.events(call); });
+  if (is_api(path, {"enrol"})) return only("POST", {}, [&] { return nodes.enrol(call); });
+  if (is_api(path, {"sessions"})) return only("POST", {}, [&] { return nodes.sign_in(call); });
+  if (is_api(path, {"grants"})) return only("POST", {}, [&] { return nodes.grant(call); });
+  if (is_api(path, {"node", "heartbeat"})) {
+    return only("POST", {}, [&] { return nodes.heartbeat(call); });
+  }
+  if (is_api(path, {"node", "events"})) return only("POST", {}, [&] { return nodes.events(call); });
   if (is_api(path, {"node", "watch"})) {
     if (call.request.method != "GET") return fail(problem(405, "this path has only GET"));
     const auto begun = nodes.watch(call);
@@ -215,7 +219,6 @@ Outcome Engine::Parts::health() {
 
 // jwks publishes the keys of ?tenant=, or of the only tenant.
 Outcome Engine::Parts::jwks(const Call& call) {
-  if (const auto known = require_parameters(call, {"tenant"}); !known) return fail(known.error());
   const auto tenants = store.tenants();
   if (!tenants) return fail(tenants.error(), "tenant");
   const auto wanted = call.query.find("tenant");

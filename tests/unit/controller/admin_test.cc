@@ -19,14 +19,14 @@ struct Route {
   const char* path;
 };
 
-// Every route with a method that it has; ID stands for an object that exists.
+// Every route with a method that it has; words in capitals stand for objects that exist.
 constexpr Route kRoutes[] = {
     {"GET", "networks"},
     {"POST", "networks"},
-    {"GET", "networks/ID"},
-    {"PATCH", "networks/ID"},
-    {"DELETE", "networks/ID"},
-    {"POST", "networks/ID/connector-tokens"},
+    {"GET", "networks/NETWORK"},
+    {"PATCH", "networks/NETWORK"},
+    {"DELETE", "networks/NETWORK"},
+    {"POST", "networks/NETWORK/connector-tokens"},
     {"GET", "connectors"},
     {"GET", "relays"},
     {"POST", "relay-tokens"},
@@ -34,10 +34,18 @@ constexpr Route kRoutes[] = {
     {"POST", "resources"},
     {"GET", "groups"},
     {"POST", "groups"},
+    {"GET", "groups/GROUP/members"},
+    {"PUT", "groups/GROUP/members/ACCOUNT"},
+    {"DELETE", "groups/GROUP/members/ACCOUNT"},
     {"GET", "users"},
     {"POST", "users"},
     {"GET", "service-accounts"},
     {"POST", "service-accounts"},
+    {"GET", "service-accounts/ACCOUNT/keys"},
+    {"POST", "service-accounts/ACCOUNT/keys"},
+    {"GET", "service-accounts/ACCOUNT/keys/KEY"},
+    {"PATCH", "service-accounts/ACCOUNT/keys/KEY"},
+    {"DELETE", "service-accounts/ACCOUNT/keys/KEY"},
     {"GET", "devices"},
     {"GET", "access-rules"},
     {"POST", "access-rules"},
@@ -49,17 +57,28 @@ constexpr Route kRoutes[] = {
     {"GET", "explain"},
     {"GET", "signing-keys"},
     {"POST", "signing-keys/rotate"},
-    {"GET", "no-such-thing"},
 };
+
+// path_of returns a route's path with the ids of what is behind `door`.
+std::string path_of(const Route& route, const Door& door) {
+  const std::pair<std::string_view, std::string> ids[] = {{"NETWORK", door.network},
+                                                          {"GROUP", door.group},
+                                                          {"ACCOUNT", door.account},
+                                                          {"KEY", door.signed_in.key}};
+  std::string path = "/api/v1/admin/" + std::string(route.path);
+  for (const auto& [word, id] : ids) {
+    if (const auto place = path.find(word); place != std::string::npos) {
+      path.replace(place, word.size(), id);
+    }
+  }
+  return path;
+}
 
 TEST_CASE("no route answers without a good API key, and what is refused changes nothing") {
   World world;
-  const std::string network = world.create("networks", {{"name", "office"}});
+  const Door door(world);
   const Route route = GENERATE(from_range(std::begin(kRoutes), std::end(kRoutes)));
-  std::string path = "/api/v1/admin/" + std::string(route.path);
-  if (const auto place = path.find("ID"); place != std::string::npos) {
-    path.replace(place, 2, network);
-  }
+  const std::string path = path_of(route, door);
   INFO(route.method << " " << path);
   const json body = {{"name", "x"}};
   const std::size_t entries = world.admin("GET", "audit").body.at("items").size();
@@ -73,6 +92,40 @@ TEST_CASE("no route answers without a good API key, and what is refused changes 
     CHECK(reply.text.find(bearer) == std::string::npos);
   }
   CHECK(world.admin("GET", "audit").body.at("items").size() == entries);
+  const std::string absent = "/api/v1/admin/no-such-thing";
+  CHECK(world.send("GET", absent, nullptr, {}).status == 401);
+}
+
+TEST_CASE("no route ignores a parameter that it does not know") {
+  World world;
+  const Door door(world);
+  const Route route = GENERATE(from_range(std::begin(kRoutes), std::end(kRoutes)));
+  const std::string path = path_of(route, door) + "?nmae=x";
+  INFO(route.method << " " << path);
+  const std::size_t entries = world.admin("GET", "audit").body.at("items").size();
+  const Reply reply = world.send(route.method, path, {{"name", "x"}}, {.bearer = world.api_key});
+  CHECK(reply.status == 400);
+  CHECK(reply.body.value("detail", "") == "there is no parameter \"nmae\" here");
+  CHECK(world.admin("GET", "audit").body.at("items").size() == entries);
+}
+
+TEST_CASE("nor does a path of nodes or of everybody") {
+  World world;
+  const Door door(world);
+  const Route paths[] = {
+      {"GET", "/api/v1/health"},          {"GET", "/api/v1/jwks"},
+      {"GET", "/.well-known/jwks.json"},  {"POST", "/api/v1/enrol"},
+      {"POST", "/api/v1/sessions"},       {"POST", "/api/v1/grants"},
+      {"POST", "/api/v1/node/heartbeat"}, {"POST", "/api/v1/node/events"},
+      {"GET", "/api/v1/node/watch"},
+  };
+  for (const auto& [method, path] : paths) {
+    INFO(method << " " << path);
+    const std::string target = std::string(path) + "?nmae=x";
+    const Reply reply = world.node(method, target, nullptr, door.kClient);
+    CHECK(reply.status == 400);
+    CHECK(reply.body.value("detail", "") == "there is no parameter \"nmae\" here");
+  }
 }
 
 TEST_CASE("another tenant's objects are as absent as those that never were") {
