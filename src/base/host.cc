@@ -3,16 +3,13 @@
 
 #include <algorithm>
 
+#include "zt/base/ascii.h"
+
 namespace zt {
 namespace {
 
 constexpr std::size_t kLabelSizeMax = 63;
 constexpr std::size_t kNameSizeMax = 253;
-
-char lower(char character) {
-  const bool is_upper = character >= 'A' && character <= 'Z';
-  return is_upper ? static_cast<char>(character - 'A' + 'a') : character;
-}
 
 bool is_digit(char character) {
   return character >= '0' && character <= '9';
@@ -45,8 +42,7 @@ bool looks_like_number(std::string_view label) {
 std::optional<DnsName> DnsName::parse(std::string_view text) {
   if (text.ends_with('.')) text.remove_suffix(1);
   if (text.empty() || text.size() > kNameSizeMax) return std::nullopt;
-  std::string name(text);
-  std::ranges::transform(name, name.begin(), lower);
+  std::string name = to_lower(text);
   std::string_view rest = name;
   while (true) {
     const std::size_t dot = rest.find('.');
@@ -107,8 +103,8 @@ bool matches_wildcard(std::string_view pattern, std::string_view name) {
     if (has_more && pattern[in_pattern] == '*') {
       star = in_pattern++;
       resume = in_name;
-    } else if (has_more &&
-               (pattern[in_pattern] == '?' || lower(pattern[in_pattern]) == lower(name[in_name]))) {
+    } else if (has_more && (pattern[in_pattern] == '?' ||
+                            to_lower(pattern[in_pattern]) == to_lower(name[in_name]))) {
       ++in_pattern;
       ++in_name;
     } else if (star != kNone) {

@@ -11,6 +11,7 @@
 #include "controller/journal.h"
 #include "crypto/hash.h"
 #include "wire/json.h"
+#include "zt/base/ascii.h"
 #include "zt/base/decimal.h"
 #include "zt/base/rfc3339.h"
 #include "zt/grant/service_key.h"
@@ -82,11 +83,11 @@ std::string_view method_of(const Call& call) {
 // bearer_of returns the API key of a request (RFC 6750 section 2.1).
 std::optional<std::string_view> bearer_of(const Call& call) {
   const auto field = call.request.fields.find("authorization");
-  if (!field || field->size() < 7) return std::nullopt;
-  std::string scheme(field->substr(0, 7));
-  for (char& c : scheme) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  if (scheme != "bearer ") return std::nullopt;
-  return field->substr(7);
+  constexpr std::string_view kScheme = "Bearer ";
+  if (!field || !equals_ignoring_case(field->substr(0, kScheme.size()), kScheme)) {
+    return std::nullopt;
+  }
+  return field->substr(kScheme.size());
 }
 
 // is_live tells whether an API key lets anybody in at `now`.

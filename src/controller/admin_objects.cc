@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "zt/base/ascii.h"
 #include "zt/base/rfc3339.h"
 
 namespace zt::controller {
@@ -313,11 +314,8 @@ std::optional<std::string> rule_that_names(const Directory& directory, std::stri
 }
 
 std::string action_of(std::string_view noun, std::string_view verb) {
-  std::string action = fmt::format("{}.{}", noun, verb);
-  for (char& c : action) {
-    if (c == ' ') c = '_';
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
+  std::string action = to_lower(fmt::format("{}.{}", noun, verb));
+  std::ranges::replace(action, ' ', '_');
   return action;
 }
 

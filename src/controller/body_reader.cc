@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "zt/base/ascii.h"
 #include "zt/base/rfc3339.h"
 
 namespace zt::controller {
@@ -16,9 +17,8 @@ using wire::Json;
 // is_json_type tells whether a content-type names JSON: "application/json", "…+json", parameters or
 // not.
 bool is_json_type(std::string_view value) {
-  std::string type(value.substr(0, value.find(';')));
+  std::string type = to_lower(value.substr(0, value.find(';')));
   while (!type.empty() && type.back() == ' ') type.pop_back();
-  for (char& c : type) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
   return type == "application/json" ||
          (type.starts_with("application/") && type.ends_with("+json"));
 }

@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <cstdint>
 #include <optional>
-#include <string>
 #include <string_view>
 
+#include "zt/base/ascii.h"
 #include "zt/http/message.h"
 
 namespace zt::http {
@@ -18,14 +18,8 @@ namespace zt::http {
 [[nodiscard]] constexpr bool is_blank(char c) {
   return c == ' ' || c == '\t';
 }
-[[nodiscard]] constexpr bool is_upper(char c) {
-  return c >= 'A' && c <= 'Z';
-}
 [[nodiscard]] constexpr bool is_alpha(char c) {
   return is_upper(c) || (c >= 'a' && c <= 'z');
-}
-[[nodiscard]] constexpr char to_lower(char c) {
-  return is_upper(c) ? static_cast<char>(c - 'A' + 'a') : c;
 }
 
 // hex_value returns 0 to 15, or nothing if `c` is no hexadecimal digit.
@@ -34,16 +28,6 @@ namespace zt::http {
   const char lower = to_lower(c);
   if (lower >= 'a' && lower <= 'f') return static_cast<unsigned>(lower - 'a') + 10U;
   return std::nullopt;
-}
-
-[[nodiscard]] inline std::string to_lower(std::string_view text) {
-  std::string lower(text);
-  std::ranges::transform(lower, lower.begin(), [](char c) { return to_lower(c); });
-  return lower;
-}
-
-[[nodiscard]] inline bool equals_ignoring_case(std::string_view a, std::string_view b) {
-  return std::ranges::equal(a, b, [](char x, char y) { return to_lower(x) == to_lower(y); });
 }
 
 // is_token tells whether `text` is a token (RFC 9110 section 5.6.2): a method or a field name.

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <array>
 
+#include "zt/base/ascii.h"
+
 namespace zt::policy {
 namespace {
 
@@ -22,10 +24,6 @@ bool is_other_name_character(char c) {
   return c == '-' || c == '_' || c == '.';
 }
 
-char lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
-
 bool is_mapped(const IpAddress& address) {
   constexpr std::array<std::uint8_t, 12> kPrefix = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
   return address.is_v6() && std::equal(kPrefix.begin(), kPrefix.end(), address.octets().begin());
@@ -40,8 +38,7 @@ IpPrefix canonical_prefix(const IpPrefix& prefix) {
 std::optional<WildcardName> parse_wildcard(std::string_view text) {
   if (text.ends_with('.')) text.remove_suffix(1);
   if (text.empty() || text.size() > kPatternSizeMax) return std::nullopt;
-  std::string name(text);
-  std::ranges::transform(name, name.begin(), lower);
+  std::string name = to_lower(text);
   const bool has_wildcard = std::ranges::any_of(name, is_wildcard);
   const bool is_of_names = std::ranges::all_of(name, [](char c) {
     return is_wildcard(c) || is_digit(c) || is_letter(c) || is_other_name_character(c);
