@@ -13,8 +13,8 @@
 //
 // Limits   A depth of kDepthMax; sizes as each rule says. The whole body is limited by the engine.
 // Threats  Two readers see different values: a repeated member is refused. Names that deceive
-// people
-//          or terminals: text() refuses control characters, invisible and right-to-left marks.
+//          people or terminals: text() refuses control characters, invisible and right-to-left
+//          marks.
 
 #include <cstdint>
 #include <functional>

@@ -5,8 +5,8 @@
 // Theory of operation
 //   A node reports what happened at its end of a flow; what the controller knows by itself (who
 //   reports, and in which network or for which subject) is not taken from the report. Members of an
-//   event are cut to kTextMax bytes and may be absent, but for the id, the kind and the time: a
-//   report that is odd in a detail is better than none.
+//   event are cut to kEventTextMax bytes and may be absent, but for the id, the kind and the time:
+//   a report that is odd in a detail is better than none.
 
 #include "controller/answer.h"
 #include "wire/json.h"

@@ -46,12 +46,14 @@ class KeyRing {
   // `now`.
   [[nodiscard]] std::optional<UnixTime> next_change(UnixTime now) const;
 
-  // kids returns the names of all keys, in the order of activity.
+  // Listed is what may be told of a key.
   struct Listed {
     std::string kid;
     UnixTime active_from;
     std::optional<UnixTime> retires;
   };
+
+  // listed returns all keys, in the order of activity.
   [[nodiscard]] std::vector<Listed> listed() const;
   [[nodiscard]] std::size_t size() const { return keys_.size(); }
 

@@ -75,8 +75,7 @@ struct Config {
   Limits limits;
 };
 
-// --- What the engine tells the log, besides its responses. No secrets, no
-// addresses.
+// --- What the engine tells the log, besides its responses. No secrets, no addresses.
 
 struct NodeEnrolled {
   TenantId tenant;

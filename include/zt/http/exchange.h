@@ -9,12 +9,10 @@
 //   (src/http/server.h) does the rest: framing, HEAD, flow control, limits.
 //
 // Limits   A body in RequestArrived is at most Server's `body_size_max`; larger requests are
-// refused
-//          before the core sees them. Bytes that a slow client does not fetch are queued up to
-//          `queued_size_max`, then the exchange ends with ExchangeGone.
+//          refused before the core sees them. Bytes that a slow client does not fetch are queued up
+//          to `queued_size_max`, then the exchange ends with ExchangeGone.
 // Threats  `Peer.remote` may be a proxy's address. Only `Peer.certificate` and `Peer.public_key`
-// are
-//          proven; forwarding headers prove nothing.
+//          are proven; forwarding headers prove nothing.
 
 #include <cstdint>
 #include <optional>

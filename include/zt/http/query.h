@@ -8,8 +8,7 @@
 //
 // Limits   kParametersMax parameters.
 // Threats  Two readers of one query must see the same: a name that occurs twice is refused, and so
-// are
-//          malformed encodings, encoded control characters and NUL.
+//          are malformed encodings, encoded control characters and NUL.
 
 #include <cstdint>
 #include <expected>
