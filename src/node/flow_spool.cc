@@ -5,13 +5,13 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <span>
 #include <utility>
 
 #include "crypto/hash.h"
 #include "wire/json.h"
 #include "zt/base/bytes.h"
+#include "zt/base/decimal.h"
 
 namespace zt::node {
 
@@ -41,13 +41,6 @@ std::optional<std::string_view> cut_word(std::string_view& text) {
   const std::string_view word = text.substr(0, size);
   text.remove_prefix(size + 1);
   return word;
-}
-
-std::optional<std::uint64_t> parse_number(std::string_view text) {
-  std::uint64_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return number <= SpoolLine::kNumberMax ? std::optional(number) : std::nullopt;
 }
 
 // apply lets a line change what is kept; false if it makes no sense.
@@ -86,7 +79,7 @@ std::optional<SpoolLine> parse_spool_line(std::string_view text) {
   if (!kind_text || !number_text) return std::nullopt;
   const auto* const kind =
       std::ranges::find(kKinds, *kind_text, [](const auto& entry) { return entry.second; });
-  const auto number = parse_number(*number_text);
+  const auto number = parse_decimal(*number_text, SpoolLine::kNumberMax);
   if (kind == kKinds.end() || !number) return std::nullopt;
   return SpoolLine{.kind = kind->first, .number = *number, .event = std::string(text)};
 }

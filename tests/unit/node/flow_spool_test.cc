@@ -5,9 +5,12 @@
 #include <catch2/catch_test_macros.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "crypto/hash.h"
+#include "zt/base/bytes.h"
 #include "zt/base/random.h"
 
 namespace zt::node {
@@ -38,6 +41,18 @@ TEST_CASE("a line reads back as it was written, up to the highest number") {
   }
   const std::string text = to_text({.number = SpoolLine::kNumberMax + 1});
   CHECK_FALSE(parse_spool_line(text.substr(0, text.size() - 1)));
+}
+
+TEST_CASE("a number has one spelling, whatever the checksum says") {
+  const auto line = [](const std::string& content) {
+    const Digest digest = crypto::sha256(as_bytes(content));
+    return to_hex(std::span(digest.bytes).first(8)) + " " + content;
+  };
+  CHECK(parse_spool_line(line("done 7 {}"))->number == 7);
+  for (const char* wrong : {"", "007", "+7", "-0", "0x7", "7.0", "18446744073709551616"}) {
+    INFO(wrong);
+    CHECK_FALSE(parse_spool_line(line("done " + std::string(wrong) + " {}")));
+  }
 }
 
 TEST_CASE("a line with any bit changed, or any end missing, is no line") {
