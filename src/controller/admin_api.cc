@@ -7,6 +7,7 @@
 #include <set>
 #include <utility>
 
+#include "controller/api_key.h"
 #include "controller/explanation.h"
 #include "controller/journal.h"
 #include "crypto/hash.h"
@@ -24,7 +25,6 @@ using wire::Json;
 
 constexpr std::size_t kPageMax = 500;
 constexpr std::size_t kPageDefault = 100;
-constexpr std::string_view kApiKeyPrefix = "zta_";
 constexpr std::int64_t kTokenUsesMax = 10'000;
 constexpr std::chrono::hours kTokenLifetimeMax{24 * 365};
 constexpr std::chrono::minutes kNoteInterval{1};
@@ -124,9 +124,7 @@ Attempt<AdminApi::Administrator> AdminApi::authenticate(const Call& call) {
     }
     return fail(problem(429, "too many wrong secrets came from this address; try again later"));
   };
-  const bool is_well_formed = token->starts_with(kApiKeyPrefix) &&
-                              grant::is_shared_secret(token->substr(kApiKeyPrefix.size()));
-  if (!is_well_formed) return refuse("the API key is not known here");
+  if (!is_api_key(*token)) return refuse("the API key is not known here");
   const auto key = context_.store.find_api_key(crypto::sha256(as_bytes(*token)));
   if (!key && key.error() == StoreError::not_found) return refuse("the API key is not known here");
   if (!key) return fail(key.error(), "API key");
@@ -527,8 +525,7 @@ Outcome AdminApi::create_api_key(const Administrator& admin) {
   ObjectKind<ApiKey>::read(*body, row);
   if (const auto done = body->done(); !done) return fail(done.error());
   if (const auto room = require_room<ApiKey>(admin); !room) return fail(room.error());
-  const Secret secret = grant::make_shared_secret(context_.random);
-  const Secret token(std::string(kApiKeyPrefix) + std::string(secret.reveal()));
+  const Secret token = make_api_key(context_.random);
   row.secret_hash = crypto::sha256(as_bytes(token.reveal()));
   Json value = ObjectKind<ApiKey>::write(row);
   if (const auto done = insert_and_commit(admin, row, value); !done) return fail(done.error());

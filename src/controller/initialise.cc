@@ -3,9 +3,9 @@
 
 #include <utility>
 
+#include "controller/api_key.h"
 #include "controller/key_ring.h"
 #include "crypto/hash.h"
-#include "zt/grant/bootstrap.h"
 
 namespace zt::controller {
 
@@ -36,7 +36,7 @@ StoreResult<Initialised> first_start(Store& store, const InitialiseOptions& opti
   Identity https = authority.issue_server(options.hosts, now);
   const Tenant tenant{
       .id = make_id<TenantIdTag>(random), .name = options.tenant_name, .created = now};
-  Secret api_key("zta_" + std::string(grant::make_shared_secret(random).reveal()));
+  Secret api_key = make_api_key(random);
   const ApiKey row{.id = make_id<KeyIdTag>(random),
                    .name = options.api_key_name,
                    .secret_hash = crypto::sha256(as_bytes(api_key.reveal())),

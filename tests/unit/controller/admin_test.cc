@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <iterator>
 
+#include "controller/api_key.h"
 #include "controller/rate_limiter.h"
 #include "crypto/hash.h"
 #include "world.h"
@@ -473,6 +474,24 @@ TEST_CASE("an API key that has expired may still be renamed, and may be given a 
   CHECK(world.send("GET", "/api/v1/admin/networks", nullptr, second).status == 401);
   CHECK(world.admin("PATCH", path, {{"expires", nullptr}}).status == 200);
   CHECK(world.send("GET", "/api/v1/admin/networks", nullptr, second).status == 200);
+}
+
+TEST_CASE("an API key is its prefix and 256 random bits") {
+  SeededRandom random(1);
+  const Secret first = make_api_key(random);
+  const std::string text(first.reveal());
+  CHECK(text.starts_with("zta_"));
+  CHECK(text.size() == 4 + 43);
+  CHECK(text != make_api_key(random).reveal());
+  CHECK(is_api_key(text));
+  const std::string wrong[] = {"",
+                               "zta_",
+                               text.substr(4),
+                               "ztb_" + text.substr(4),
+                               " " + text,
+                               text + "A",
+                               text.substr(0, text.size() - 1)};
+  for (const std::string& other : wrong) CHECK_FALSE(is_api_key(other));
 }
 
 TEST_CASE("secrets are shown once and appear nowhere else") {
