@@ -28,9 +28,6 @@
 
 namespace zt::controller {
 
-// kController is the actor of what the controller does by itself.
-inline constexpr std::string_view kController = "controller";
-
 class Access {
  public:
   Access(Store& store, WatchHub& hub, Outbox& outbox) : store_(store), hub_(hub), outbox_(outbox) {}

@@ -50,7 +50,7 @@ StoreResult<Initialised> first_start(Store& store, const InitialiseOptions& opti
   if (done) done = store.api_keys().insert(tenant.id, row);
   if (done) {
     const auto noted = store.append_audit(tenant.id, {.time = now,
-                                                      .actor = "controller",
+                                                      .actor = std::string(kController),
                                                       .action = "tenant.create",
                                                       .target = tenant.id.text,
                                                       .detail = "{}"});

@@ -549,7 +549,7 @@ FlowEvent event_of(const policy::Decision& decision, const DecisionId& id, const
   event.resource = decision.resource.text;
   event.target = Authority{request.target.host, request.target.port}.to_text();
   event.protocol = to_text(request.target.protocol);
-  event.reporter = "controller";
+  event.reporter = kController;
   return event;
 }
 

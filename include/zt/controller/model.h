@@ -260,6 +260,9 @@ struct IssuedGrant {
   friend bool operator==(const IssuedGrant&, const IssuedGrant&) = default;
 };
 
+// kController is the author of what the controller does and reports by itself.
+inline constexpr std::string_view kController = "controller";
+
 enum class FlowEventKind : std::uint8_t { opened, closed, denied, failed };
 
 // FlowEvent is one report about one flow by one of its ends. (flow, kind, node) is its identity:
@@ -286,7 +289,7 @@ struct FlowEvent {
   std::int64_t duration_ms = 0;
   std::string reason;
   std::string path;
-  std::string reporter;  // "connector", "client"; "controller" of its denials.
+  std::string reporter;  // "connector", "client"; kController of its denials.
 
   friend bool operator==(const FlowEvent&, const FlowEvent&) = default;
 };
@@ -295,8 +298,7 @@ struct FlowEvent {
 struct AuditEntry {
   std::int64_t sequence = 0;  // Given by the store; rises within a tenant.
   UnixTime time;
-  std::string actor;   // The id of an API key, a node or a device; "controller"
-                       // for itself.
+  std::string actor;   // The id of an API key, a node or a device; or kController.
   std::string action;  // "network.create", "grant.deny", …
   std::string target;  // The id of the object; may be empty.
   std::string detail;  // A JSON object.
