@@ -11,6 +11,7 @@
 //          are limited.
 // Time     The instant of `now` never goes backwards.
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -18,14 +19,16 @@
 #include <string>
 #include <string_view>
 
+#include "zt/base/assert.h"
 #include "zt/base/time.h"
 
 namespace zt::controller {
 
 class RateLimiter {
  public:
+  // `per_minute_max` is at least 1, and a value of our own configuration, never of a request.
   RateLimiter(std::uint32_t per_minute_max, std::size_t buckets_max)
-      : interval_(Duration(std::chrono::minutes(1)) / per_minute_max),
+      : interval_(interval_of(per_minute_max)),
         burst_(interval_ * per_minute_max),
         buckets_max_(buckets_max) {}
 
@@ -52,6 +55,11 @@ class RateLimiter {
   }
 
  private:
+  [[nodiscard]] static Duration interval_of(std::uint32_t per_minute_max) {
+    ZT_ASSERT(per_minute_max > 0);
+    return Duration(std::chrono::minutes(1)) / per_minute_max;
+  }
+
   Duration interval_;
   Duration burst_;
   std::size_t buckets_max_;

@@ -57,8 +57,8 @@ struct Limits {
   std::size_t flow_events_max = 1'000'000;  // Kept per tenant; the oldest go first.
   std::size_t audit_entries_max = 1'000'000;
   std::size_t rate_buckets_max = 65'536;       // Addresses and devices whose rate is remembered.
-  std::uint32_t grants_per_minute_max = 600;   // Per device; a burst of as many at once.
-  std::uint32_t refusals_per_minute_max = 30;  // Wrong secrets per address.
+  std::uint32_t grants_per_minute_max = 600;   // Per device; a burst of as many at once. Not 0.
+  std::uint32_t refusals_per_minute_max = 30;  // Wrong secrets per address. Not 0.
 };
 
 struct Config {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The administrators' API: who may, what is right, and what is said about what is wrong.
 
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <iterator>
@@ -648,6 +650,25 @@ TEST_CASE("a rate is so many at once, and then one for each part of the minute")
   CHECK(limiter.use("b", start + seconds(30)));
   CHECK_FALSE(limiter.use("c", start + seconds(30)));  // Too many names, none of them forgotten.
   CHECK(limiter.use("c", start + seconds(60)));
+}
+
+TEST_CASE("a rate of nothing is a mistake of ours, and no division") {
+  // The status with which a process ends that makes a limiter of `per_minute_max`.
+  const auto status_with = [](std::uint32_t per_minute_max) {
+    const pid_t child = fork();
+    if (child == 0) {
+      std::signal(SIGABRT, SIG_DFL);
+      (void)close(STDERR_FILENO);
+      RateLimiter limiter(per_minute_max, 1);
+      _exit(limiter.use("a", Instant(seconds(1))) ? 0 : 1);
+    }
+    int status = -1;
+    REQUIRE(waitpid(child, &status, 0) == child);
+    return status;
+  };
+  CHECK(status_with(1) == 0);
+  const int status = status_with(0);
+  CHECK((WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT));
 }
 
 }  // namespace
