@@ -13,6 +13,7 @@
 #   on HOST CMD…  runs CMD on HOST: laptop, controller, relay, gate, connector or service
 #   net_down      ends every process inside and removes everything that net_up made
 # Names carry the shell's pid ($NET_PREFIX), so that several networks can stand side by side.
+# net_host, net_wire, net_switch and net_plug add to it; put new hosts into NET_HOSTS.
 
 NET_PREFIX=${NET_PREFIX:-zt$$}
 NET_HOSTS='inet laptop controller relay gate connector service'
@@ -46,17 +47,38 @@ net_wire() {
   ip -n "$NET_PREFIX-$3" link set "$1" up
 }
 
+# net_switch HOST ADDRESS: a switch in a host, as its interface "lan". Without a hardware address
+# of its own it would borrow its lowest port's, and neighbours would lose it with each new cable.
+net_switch() {
+  ip -n "$NET_PREFIX-$1" link add lan address 02:00:00:00:00:01 type bridge
+  ip -n "$NET_PREFIX-$1" address add "$2" dev lan
+  ip -n "$NET_PREFIX-$1" link set lan up
+  on "$1" sysctl -q -w net.ipv4.ip_forward=1
+}
+
+# net_plug HOST ADDRESS SWITCH GATEWAY: a cable to a switch; interfaces are named after the far end.
+net_plug() {
+  ip -n "$NET_PREFIX-$3" link add "$1" type veth peer name "$3" netns "$NET_PREFIX-$1"
+  ip -n "$NET_PREFIX-$3" link set "$1" master lan up
+  ip -n "$NET_PREFIX-$1" link set "$3" up
+  ip -n "$NET_PREFIX-$1" address add "$2" dev "$3"
+  ip -n "$NET_PREFIX-$1" route add default via "$4"
+}
+
+# net_host HOST: a host without a cable.
+net_host() {
+  ip netns add "$NET_PREFIX-$1"
+  ip -n "$NET_PREFIX-$1" link set lo up
+  # ip netns exec shows these files as /etc/… inside.
+  mkdir -p "/etc/netns/$NET_PREFIX-$1"
+  echo "127.0.0.1 localhost" > "/etc/netns/$NET_PREFIX-$1/hosts"
+  : > "/etc/netns/$NET_PREFIX-$1/resolv.conf"
+}
+
 net_up() {
   net_possible || return 1
   local host
-  for host in $NET_HOSTS; do
-    ip netns add "$NET_PREFIX-$host"
-    ip -n "$NET_PREFIX-$host" link set lo up
-    # ip netns exec shows these files as /etc/… inside.
-    mkdir -p "/etc/netns/$NET_PREFIX-$host"
-    echo "127.0.0.1 localhost" > "/etc/netns/$NET_PREFIX-$host/hosts"
-    : > "/etc/netns/$NET_PREFIX-$host/resolv.conf"
-  done
+  for host in $NET_HOSTS; do net_host "$host"; done
 
   net_wire inet 10.1.0.1/24 laptop "$NET_LAPTOP/24"
   net_wire inet 10.3.0.1/24 controller "$NET_CONTROLLER/24"
@@ -69,19 +91,9 @@ net_up() {
   ip -n "$NET_PREFIX-gate" route add default via 10.5.0.1
 
   # The private network: a switch in gate with two hosts.
-  ip -n "$NET_PREFIX-gate" link add lan type bridge
-  ip -n "$NET_PREFIX-gate" address add 10.20.0.1/24 dev lan
-  ip -n "$NET_PREFIX-gate" link set lan up
-  for host in connector service; do
-    ip -n "$NET_PREFIX-gate" link add "$host" type veth peer name gate netns "$NET_PREFIX-$host"
-    ip -n "$NET_PREFIX-gate" link set "$host" master lan up
-    ip -n "$NET_PREFIX-$host" link set gate up
-  done
-  ip -n "$NET_PREFIX-connector" address add "$NET_CONNECTOR/24" dev gate
-  ip -n "$NET_PREFIX-service" address add "$NET_SERVICE/24" dev gate
-  ip -n "$NET_PREFIX-connector" route add default via 10.20.0.1
-  ip -n "$NET_PREFIX-service" route add default via 10.20.0.1
-  on gate sysctl -q -w net.ipv4.ip_forward=1
+  net_switch gate 10.20.0.1/24
+  net_plug connector "$NET_CONNECTOR/24" gate 10.20.0.1
+  net_plug service "$NET_SERVICE/24" gate 10.20.0.1
   on gate nft -f - <<'NFT'
 table ip nat {
   chain out { type nat hook postrouting priority srcnat

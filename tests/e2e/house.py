@@ -100,9 +100,10 @@ class House:
         self.work.chmod(0o711)  # Servers of other users find their files below it.
         self.logs = self.work / "log"
         self.logs.mkdir()
-        self.socket = self.work / "client" / "control.sock"
+        self.socket = self.control_socket("laptop")
         self.passed = self.failed = 0
         self.processes = []
+        self.hosts_added = []
         self.at_end = contextlib.ExitStack()  # For what must be undone before the network goes.
 
     # --- Checks and waiting
@@ -129,6 +130,22 @@ class House:
             if time.monotonic() > deadline:
                 raise StoryError(f"within {timeout} s it did not happen that {what}")
             time.sleep(0.02)  # Between two questions, not in place of one.
+
+    # --- More hosts than those of network.sh
+
+    def add_host(self, host, address, switch, gateway):
+        """Adds a host that hangs on another one's switch: see net_plug in network.sh."""
+        self.hosts_added.append(host)
+        self.network(f"net_host {host}; net_plug {host} {address} {switch} {gateway}")
+
+    def add_switch(self, host, address):
+        """Makes a host the router of a network of its own: see net_switch in network.sh."""
+        self.network(f"net_switch {host} {address}")
+
+    def network(self, commands):
+        made = network(f"set -e; {commands}", self.network_prefix)
+        if made.returncode != 0:
+            raise StoryError(f"{commands}: {made.stdout}{made.stderr}")
 
     # --- Programs and sockets
 
@@ -213,10 +230,10 @@ class House:
         self.open_relay()
         self.open_connector()
 
-    def open_controller(self):
+    def open_controller(self, port=8443):
         state = self.work / "controller"
         self.controller = Role(self, "controller", "controller", [
-            self.zt, "controller", "serve", "--state", state, "--listen", f"{CONTROLLER}:8443",
+            self.zt, "controller", "serve", "--state", state, "--listen", f"{CONTROLLER}:{port}",
             "--host", CONTROLLER]).start()
         self.wait_until("the controller made its first key",
                         lambda: (state / "admin.json").exists())
@@ -242,10 +259,10 @@ class House:
     def open_connector(self, *flags):
         self.connector = self.start_connector("gate-house", "connector", *flags)
 
-    def start_connector(self, name, place, *flags):
+    def start_connector(self, name, place, *flags, host="connector", network="office"):
         """Starts a connector with its state in the directory PLACE and its log in PLACE.log."""
-        token = self.token("connector", "token", "office", "--name", name)
-        connector = Role(self, "connector", place, [
+        token = self.token("connector", "token", network, "--name", name)
+        connector = Role(self, host, place, [
             self.zt, "connector", "--state", self.work / place, *flags],
             ["--token-file", token]).start()
         self.wait_until_online("connector", name)
@@ -268,10 +285,10 @@ class House:
     def admin_json(self, *arguments):
         return json.loads(self.admin(*arguments, "--json"))
 
-    def offer(self, name, address, tcp=None, udp=None, rule=True):
+    def offer(self, name, address, tcp=None, udp=None, rule=True, network="office"):
         """Makes a resource and, unless `rule` is false, the rule "NAME" that lets ci reach it."""
         ports = [*(["--tcp", tcp] if tcp else []), *(["--udp", udp] if udp else [])]
-        self.admin("resource", "create", name, "--network", "office", "--address", address, *ports)
+        self.admin("resource", "create", name, "--network", network, "--address", address, *ports)
         if rule:
             self.admin("rule", "create", name, "--subject", self.subject(), "--resource", name)
 
@@ -283,37 +300,42 @@ class House:
             self.admin("service-account", "key", "ci", "--out", self.key)
         return "svc:ci"
 
-    def sign_in(self, *flags, direct=False):
-        """Starts the client on the laptop with `flags`, and waits until it is signed in.
+    def sign_in(self, *flags, direct=False, host="laptop"):
+        """Starts the client of a host with `flags`, and waits until it is signed in.
 
         Unless `direct` is true it uses relays only, so that a story knows which way it looks at."""
         self.subject()
         flags = [*flags, *([] if direct else ["--always-relay"])]
-        self.client_role = Role(self, "laptop", "client", [
-            self.zt, "client", "up", "--state", self.work / "client", "--socket", self.socket,
+        control = self.control_socket(host)
+        self.client_role = Role(self, host, control.parent.name, [
+            self.zt, "client", "up", "--state", control.parent, "--socket", control,
             "--key-file", self.key, *flags]).start()
-        self.wait_until_signed_in()
+        self.wait_until_signed_in(host)
 
-    def wait_until_signed_in(self):
-        waited = self.client("wait", "--timeout", PATIENCE)
+    def control_socket(self, host):
+        """Returns the control socket of a host's client, which is in its state directory."""
+        return self.work / ("client" if host == "laptop" else f"client-{host}") / "control.sock"
+
+    def wait_until_signed_in(self, host="laptop"):
+        waited = self.client("wait", "--timeout", PATIENCE, host=host)
         if waited.returncode != 0:
             raise StoryError(f"the client did not sign in: {waited.stderr}")
 
-    def client(self, operation, *arguments, **options):
-        return self.run("laptop", self.zt, "client", operation, "--socket", self.socket,
+    def client(self, operation, *arguments, host="laptop", **options):
+        return self.run(host, self.zt, "client", operation, "--socket", self.control_socket(host),
                         *arguments, **options)
 
-    def status(self):
-        return json.loads(self.client("status", "--json").stdout)
+    def status(self, host="laptop"):
+        return json.loads(self.client("status", "--json", host=host).stdout)
 
     def wait_until_reached(self, target, timeout=PATIENCE):
         """Waits until a flow to HOST:PORT opens: relay and connector may be on their way."""
         self.wait_until(f"{target} is reached",
                         lambda: self.client("ping", "-c", 1, target).returncode == 0, timeout)
 
-    def add_name(self, address, *names):
-        """Gives names to an address in the private network's /etc/hosts."""
-        for host in ("connector", "service"):
+    def add_name(self, address, *names, hosts=("connector", "service")):
+        """Gives names to an address in /etc/hosts: by default those of the private network."""
+        for host in hosts:
             file = pathlib.Path(f"/etc/netns/{self.network_prefix}-{host}/hosts")
             with file.open("a") as lines:
                 lines.write(f"{address} {' '.join(names)}\n")
@@ -331,7 +353,7 @@ class House:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        network("net_down", self.network_prefix)
+        network(f"NET_HOSTS+=' {' '.join(self.hosts_added)}'; net_down", self.network_prefix)
         if not self.failed:
             shutil.rmtree(self.work, ignore_errors=True)
 
