@@ -308,7 +308,9 @@ void PathFinder::rebuild_pairs(Instant now) {
   });
   std::vector<State> old = std::exchange(pairs_, {});
   for (State& state : old) {
-    const bool is_kept = has_socket(state.pair.socket) && may_probe(state.pair.remote);
+    // The one in use has answered under the connection's key, whatever is said of its address.
+    const bool is_kept =
+        has_socket(state.pair.socket) && (is_in_use(state) || may_probe(state.pair.remote));
     const auto named = std::ranges::find(remotes, state.pair.remote, &wire::Candidate::address);
     if (named != remotes.end()) {
       state.kind = named->kind;
@@ -341,8 +343,9 @@ PathFinder::State& PathFinder::add_pair(SocketId socket, const SocketAddress& re
 bool PathFinder::may_probe(const SocketAddress& remote) const {
   if (policy_ == RelayPolicy::always_relay || remote.port == 0) return false;
   if (kind_of(remote.ip) != AddressKind::global || unwrapped(remote.ip) != remote.ip) return false;
+  // Ourselves. What others say is our address may be a lie about the peer's.
   return std::ranges::none_of(local_, [&](const wire::Candidate& local) {
-    return local.address == remote;  // Ourselves.
+    return local.kind == wire::CandidateKind::host && local.address == remote;
   });
 }
 
@@ -562,8 +565,9 @@ std::optional<Instant> PathFinder::next_deadline() const {
     const Duration patience = patience_of(state);
     for (const Ping& ping : state.waiting) consider(ping.sent + patience);
     if (is_live(state)) {
+      if (state.waiting.empty()) continue;
       consider(heard_ + patience);
-      if (!state.waiting.empty()) consider(state.waiting.front().sent + kOneWayMax);
+      consider(state.waiting.front().sent + kOneWayMax);
     } else if (is_client() && state.pongs_in_row >= kPongsToUpgrade) {
       consider(state.good_since + hold_);
       consider(state.barred_until);

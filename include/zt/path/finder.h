@@ -81,6 +81,7 @@
 //     become a path: QUIC validates it, and he gets sealed packets that he could see anyway.
 //   - `always_relay` tells the peer no address and answers no ping: addresses stay private.
 
+#include <algorithm>
 #include <bitset>
 #include <cstddef>
 #include <cstdint>
@@ -240,9 +241,9 @@ class PathFinder {
   [[nodiscard]] std::optional<Output> poll_output();
   [[nodiscard]] std::optional<Instant> next_deadline() const;
 
-  // note_heard says that QUIC opened a packet of the live pair: a sign of life. It only stores the
-  // time: call it for every batch, without draining.
-  void note_heard(Instant now) { heard_ = now; }
+  // note_heard says that QUIC opened a packet of the live pair at `at`: a sign of life. It only
+  // stores the time: call it for every batch, without draining.
+  void note_heard(Instant at) { heard_ = std::max(heard_, at); }
 
   [[nodiscard]] std::optional<PairNumber> live() const { return live_; }
   [[nodiscard]] std::optional<Pair> find(PairNumber number) const;
