@@ -487,6 +487,8 @@ void Connection::path_validated(const ngtcp2_path& path, ngtcp2_path_validation_
   if (result == NGTCP2_PATH_VALIDATION_RESULT_SUCCESS) {
     announce_remote(number);
   } else {
+    // After an immediate one it is elsewhere than was said, also when it comes back.
+    if (number == current_path()) remote_announced_ = {};
     context_.events.push(MigrationFailed{key_, remote});
   }
 }
