@@ -81,7 +81,7 @@ void Link::tell_paths(const Now& now) {
 
 void Link::handle(const quic::ReceivedDatagrams& datagrams, const Now& now) {
   if (datagrams.bytes.empty()) return;  // No protocol of this port has empty datagrams.
-  relays_.heard_from(datagrams.remote);
+  relays_.heard_from(datagrams.remote, now.instant);
   quic::ReceivedDatagrams packets = datagrams;
   const std::size_t rest = datagrams.bytes.size() % datagrams.segment_size;
   if (datagrams.segment_size == wire::kProbeSize) {

@@ -27,7 +27,9 @@ struct RelayBindings::Leg {
   std::optional<quic::StreamKey> renewing;  // A request that is not answered yet.
   std::optional<Instant> deadline;          // Absent in waiting: until the first pass.
   std::optional<Instant> watch_at;          // While what was sent is not answered.
+  Instant silent_since;                     // When that was sent.
   bool is_suspect = false;                  // It is pinged.
+  bool has_term = false;                    // Another leg was heard meanwhile: this is its last.
   bool is_rebinding = false;                // The network has changed.
   std::optional<SocketAddress> observed;    // Our address as the relay sees it.
   std::string last_failure = "no answer";
@@ -146,6 +148,7 @@ void RelayBindings::lose(Leg& leg, std::string reason, const Now& now) {
   leg.renewing.reset();
   leg.watch_at.reset();
   leg.is_suspect = false;
+  leg.has_term = false;
   leg.state = Leg::State::waiting;
   const Duration wait = leg.backoff.next();
   leg.deadline = now.instant + wait;
@@ -182,15 +185,21 @@ void RelayBindings::restart(Leg& leg, const Now& now) {
 void RelayBindings::sent_to(const SocketAddress& remote, Instant now) {
   for (Leg& leg : legs_) {
     if (leg.state != Leg::State::bound || leg.watch_at || leg.remote != remote) continue;
-    leg.watch_at = now + patience_of(leg);
+    leg.silent_since = now;
+    leg.watch_at = now + limits_.silence_min;
   }
 }
 
-void RelayBindings::heard_from(const SocketAddress& remote) {
+void RelayBindings::heard_from(const SocketAddress& remote, Instant now) {
   for (Leg& leg : legs_) {
     if (!leg.watch_at || leg.remote != remote) continue;
     leg.watch_at.reset();
-    if (std::exchange(leg.is_suspect, false)) endpoint_.ping_every(*leg.connection, std::nullopt);
+    leg.has_term = false;
+    if (!std::exchange(leg.is_suspect, false)) continue;
+    endpoint_.ping_every(*leg.connection, std::nullopt);
+    for (Leg& other : legs_) {  // Our network works, since now at the latest.
+      if (other.is_suspect && !std::exchange(other.has_term, true)) ask(other, now);
+    }
   }
 }
 
@@ -204,18 +213,35 @@ Duration RelayBindings::patience_of(const Leg& leg) const {
 // watch is called when a relay has been silent for a while.
 void RelayBindings::watch(Leg& leg, const Now& now) {
   if (!leg.is_suspect) {
-    leg.is_suspect = true;
-    endpoint_.ping_every(*leg.connection, limits_.ping_interval);
-    leg.watch_at = now.instant + patience_of(leg) + limits_.ping_interval;
+    const Instant due = leg.silent_since + patience_of(leg);
+    if (now.instant < due) {
+      leg.watch_at = due;
+      return;
+    }
+    for (Leg& each : legs_) {
+      if (each.state == Leg::State::bound && !each.is_suspect) ask(each, now.instant);
+    }
     return;
   }
-  const bool has_other = std::ranges::any_of(legs_, [&leg](const Leg& other) {
-    return &other != &leg && other.state == Leg::State::bound && !other.is_suspect;
-  });
-  if (has_other) return lose(leg, "it does not answer", now);
+  const auto is_other = [&leg](const Leg& other) {
+    return &other != &leg && other.state == Leg::State::bound;
+  };
+  if (leg.has_term && std::ranges::any_of(legs_, is_other)) {
+    return lose(leg, "it does not answer", now);
+  }
+  leg.has_term = std::ranges::any_of(
+      legs_, [&](const Leg& other) { return is_other(other) && !other.is_suspect; });
+  if (leg.has_term) return ask(leg, now.instant);
   // Nobody else to go to: our own network may be down. QUIC's idle timeout decides.
   endpoint_.ping_every(*leg.connection, limits_.silence_max / 4);
   leg.watch_at = now.instant + limits_.silence_max / 4;
+}
+
+// ask pings a suspect until it is heard, or its term is over.
+void RelayBindings::ask(Leg& leg, Instant now) {
+  leg.is_suspect = true;
+  endpoint_.ping_every(*leg.connection, limits_.ping_interval);
+  leg.watch_at = now + patience_of(leg) + limits_.ping_interval;
 }
 
 bool RelayBindings::handle(const quic::Event& event, const Now& now) {
@@ -300,6 +326,7 @@ void RelayBindings::take_response(Leg& leg, const quic::ResponseReceived& receiv
 void RelayBindings::take_stream_end(Leg& leg, const quic::StreamKey& stream, const Now& now) {
   if (stream == leg.binding && leg.renewing) {
     leg.binding.reset();
+    leg.deadline = now.instant + limits_.attempt_timeout;
   } else if (stream == leg.binding || stream == leg.renewing) {
     lose(leg, "the relay ended the binding", now);
   }
@@ -326,7 +353,8 @@ void RelayBindings::handle_timeout(const Now& now) {
       case Leg::State::binding:
         lose(leg, "the relay did not answer the binding", now);
         break;
-      case Leg::State::bound:
+      case Leg::State::bound:  // By a request that is not answered, after the binding has ended.
+        lose(leg, "the relay did not answer the binding", now);
         break;
     }
   }

@@ -11,11 +11,11 @@
 //   ever.
 //
 //   Death of a relay. What is sent to a relay, for itself or for a peer behind it, is answered
-//   sooner or later. When nothing at all has come from its address for two round trips since, the
-//   leg is pinged; when nothing comes of that for three more, the leg is given up, if there is
-//   another one: on an even path the death is known a quarter of a second after the first packet
-//   into the void. The last leg is left to QUIC's idle timeout: our own network may be the dead
-//   one.
+//   sooner or later. When nothing at all has come from its address for two round trips since, all
+//   legs are pinged: the others, because our own network may be the dead one. Whoever is heard is
+//   no suspect. A leg is given up when another one was heard and it has had a whole term since then
+//   without a sign of life: on an even path the death is known a third of a second after the first
+//   packet into the void. While nobody is heard, QUIC's idle timeout decides.
 //
 //   Change of network. Each leg rebinds: its connection goes on from the new address, and presents
 //   its token again. The answer tells where the relay sees us now.
@@ -94,9 +94,9 @@ class RelayBindings {
 
   // network_changed says that our addresses or routes are others.
   void network_changed(const Now& now);
-  // sent_to and heard_from are told of all datagrams of the node's port.
+  // sent_to and heard_from are told of all datagrams of the node's port. They look nothing up.
   void sent_to(const SocketAddress& remote, Instant now);
-  void heard_from(const SocketAddress& remote);
+  void heard_from(const SocketAddress& remote, Instant now);
 
   // lookup_done answers RelayLookupWanted; no addresses means that the lookup failed.
   void lookup_done(const RelayId& relay, const std::vector<IpAddress>& addresses, const Now& now);
@@ -123,6 +123,7 @@ class RelayBindings {
   void take_response(Leg& leg, const quic::ResponseReceived& received, const Now& now);
   void restart(Leg& leg, const Now& now);
   void watch(Leg& leg, const Now& now);
+  void ask(Leg& leg, Instant now);
   [[nodiscard]] Duration patience_of(const Leg& leg) const;
   void take_stream_end(Leg& leg, const quic::StreamKey& stream, const Now& now);
   Leg* find(const RelayId& relay);

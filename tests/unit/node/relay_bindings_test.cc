@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/relay_bindings.h"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+#include <memory>
+#include <string>
+
+#include "../../sim/world.h"
+#include "crypto/identity.h"
+
+namespace zt::node {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+const SocketAddress kNodeAt{IpAddress::v4({198, 18, 0, 4}), 40004};
+const SocketAddress kRelaysAt[] = {{IpAddress::v4({198, 18, 0, 11}), 443},
+                                   {IpAddress::v4({198, 18, 0, 12}), 443},
+                                   {IpAddress::v4({198, 18, 0, 13}), 443}};
+constexpr sim::Link kLink{.delay = milliseconds(10)};
+constexpr sim::Link kCut{.is_blocked = true};
+
+// BinderActor is a node that does nothing but stay bound.
+class BinderActor final : public sim::Actor {
+ public:
+  BinderActor() : identity_(crypto::Identity::create("node", UnixTime(seconds(1'800'000'000)))) {
+    endpoint = std::make_unique<quic::Endpoint>(
+        quic::Endpoint::Config{.identity = &identity_, .route = {}, .reset_key = {}}, random_);
+    bindings = std::make_unique<RelayBindings>(RelayBindings::Limits{}, *endpoint, random_);
+  }
+  void handle(const quic::ReceivedDatagrams& datagrams, const Now& now) override {
+    bindings->heard_from(datagrams.remote, now.instant);
+    endpoint->handle(datagrams, now.instant);
+  }
+  void handle_timeout(const Now& now) override {
+    ++wake_count;
+    endpoint->handle_timeout(now.instant);
+    bindings->handle_timeout(now);
+  }
+  void settle(const Now& now) override {
+    while (auto event = endpoint->poll_event()) (void)bindings->handle(*event, now);
+    while (auto event = bindings->poll_event()) events.push_back(std::move(*event));
+  }
+  std::optional<quic::Transmit> poll_transmit(std::span<std::byte> buffer,
+                                              const Now& now) override {
+    auto transmit = endpoint->poll_transmit(buffer, now.instant);
+    if (transmit) bindings->sent_to(transmit->remote, now.instant);
+    return transmit;
+  }
+  [[nodiscard]] std::optional<Instant> next_deadline() const override {
+    return earlier_of(endpoint->next_deadline(), bindings->next_deadline());
+  }
+
+  template <class T>
+  [[nodiscard]] std::size_t count() const {
+    return std::size_t(std::ranges::count_if(
+        events, [](const RelayEvent& event) { return std::holds_alternative<T>(event); }));
+  }
+
+  std::unique_ptr<quic::Endpoint> endpoint;
+  std::unique_ptr<RelayBindings> bindings;
+  std::vector<RelayEvent> events;
+  std::size_t wake_count = 0;
+
+ private:
+  SeededRandom random_{5};
+  crypto::Identity identity_;
+};
+
+// RelayActor binds everybody.
+class RelayActor final : public sim::Actor {
+ public:
+  explicit RelayActor(std::uint64_t seed)
+      : random_(seed),
+        identity(crypto::Identity::create("relay", UnixTime(seconds(1'800'000'000)))) {
+    quic::Endpoint::Config config;
+    config.identity = &identity;
+    config.is_accepting = true;
+    endpoint = std::make_unique<quic::Endpoint>(config, random_);
+  }
+  void handle(const quic::ReceivedDatagrams& datagrams, const Now& now) override {
+    endpoint->handle(datagrams, now.instant);
+  }
+  void handle_timeout(const Now& now) override { endpoint->handle_timeout(now.instant); }
+  void settle(const Now& now) override {
+    (void)now;
+    while (auto event = endpoint->poll_event()) {
+      const auto* request = std::get_if<quic::RequestReceived>(&*event);
+      if (request == nullptr) continue;
+      streams.push_back(request->stream);
+      if (!is_answering) continue;
+      http::Response response{.status = status};
+      response.fields.add(std::string(kObservedAddressField), observed);
+      (void)endpoint->respond(request->stream, response, status != 200);
+    }
+  }
+  std::optional<quic::Transmit> poll_transmit(std::span<std::byte> buffer,
+                                              const Now& now) override {
+    return endpoint->poll_transmit(buffer, now.instant);
+  }
+  [[nodiscard]] std::optional<Instant> next_deadline() const override {
+    return endpoint->next_deadline();
+  }
+
+ private:
+  SeededRandom random_;
+
+ public:
+  crypto::Identity identity;
+  std::unique_ptr<quic::Endpoint> endpoint;
+  bool is_answering = true;
+  int status = 200;
+  std::string observed = "198.18.0.4:40004";
+  std::vector<quic::StreamKey> streams;  // Of the requests.
+};
+
+struct Harbour {
+  explicit Harbour(std::size_t relay_count) {
+    world.set_default_link(kLink);
+    world.attach(node, kNodeAt);
+    for (std::size_t i = 0; i < relay_count; ++i) {
+      relays.push_back(std::make_unique<RelayActor>(10 + i));
+      world.attach(*relays.back(), kRelaysAt[i]);
+      places.push_back({.id = id(i),
+                        .name = {},
+                        .region = {},
+                        .address = {.host = kRelaysAt[i].ip, .port = kRelaysAt[i].port},
+                        .certificate = relays.back()->identity.certificate_digest()});
+    }
+  }
+  static RelayId id(std::size_t index) { return RelayId{"rly_" + std::to_string(index)}; }
+
+  void start() {
+    node.bindings->set_relays(places, world.now());
+    node.bindings->set_pass({.route = {}, .token = Secret("token"), .expires_at = {}}, world.now());
+    world.wake(node);
+  }
+  void bind() {
+    start();
+    REQUIRE(world.run_until([&] { return node.bindings->bound_relays().size() == relays.size(); },
+                            seconds(10)));
+  }
+  void set_link(std::size_t index, const sim::Link& link) {
+    world.set_link(kNodeAt.ip, kRelaysAt[index].ip, link);
+  }
+  // say sends something to a relay, as for a peer behind it.
+  void say(std::size_t index) {
+    const Bytes bytes(40, std::byte{0x41});
+    node.bindings->sent_to(kRelaysAt[index], world.now().instant);
+    world.send(node, kRelaysAt[index], bytes, bytes.size(), 0);
+    world.wake(node);
+  }
+  [[nodiscard]] bool is_bound(std::size_t index) const {
+    return node.bindings->bound_at(id(index)).has_value();
+  }
+
+  sim::World world{1};
+  BinderActor node;
+  std::vector<std::unique_ptr<RelayActor>> relays;
+  std::vector<RelayPlace> places;
+};
+
+// --- Silence.
+
+TEST_CASE("a relay that falls silent is given up within half a second, the others are not") {
+  Harbour harbour(3);
+  harbour.bind();
+  harbour.world.run_for(seconds(3));
+  harbour.set_link(1, kCut);
+  harbour.say(1);
+  CHECK(harbour.world.run_until([&] { return !harbour.is_bound(1); }, milliseconds(400)));
+  harbour.world.run_for(minutes(2));
+  CHECK(harbour.is_bound(0));
+  CHECK(harbour.is_bound(2));
+  CHECK(harbour.node.count<RelayBound>() == 3);
+
+  harbour.set_link(1, kLink);
+  CHECK(harbour.world.run_until([&] { return harbour.is_bound(1); }, seconds(40)));
+}
+
+TEST_CASE("a relay that nobody sends anything to is not asked whether it lives") {
+  Harbour harbour(2);
+  harbour.bind();
+  harbour.world.run_for(seconds(11));
+  harbour.node.wake_count = 0;
+  harbour.world.run_for(minutes(10));
+  // Of each relay six keep-alives a minute, each with a few timers of its own.
+  CHECK(harbour.node.wake_count <= 10 * 2 * 6 * 4);
+  CHECK(harbour.is_bound(0));
+  CHECK(harbour.is_bound(1));
+}
+
+TEST_CASE("the only relay is not given up before QUIC's idle timeout") {
+  Harbour harbour(1);
+  harbour.bind();
+  harbour.world.run_for(seconds(1));
+  harbour.set_link(0, kCut);
+  harbour.say(0);
+  harbour.world.run_for(seconds(20));
+  CHECK(harbour.is_bound(0));
+  harbour.world.run_for(seconds(20));
+  CHECK_FALSE(harbour.is_bound(0));
+}
+
+TEST_CASE("when our own network is away for a while, no relay is given up") {
+  const auto away = GENERATE(milliseconds(60), milliseconds(90), milliseconds(110),
+                             milliseconds(150), milliseconds(200), milliseconds(300),
+                             milliseconds(999), milliseconds(3000), milliseconds(15000));
+  const std::size_t count = GENERATE(2U, 3U);
+  const auto delay = GENERATE(milliseconds(1), milliseconds(10), milliseconds(80));
+  CAPTURE(away, count, delay);
+  Harbour harbour(count);
+  harbour.bind();
+  harbour.set_link(0, {.delay = delay});
+  harbour.world.run_for(seconds(3));
+  for (int i = 0; i < 20; ++i) {  // Its round trip is known.
+    harbour.say(0);
+    harbour.world.run_for(seconds(1));
+  }
+  REQUIRE(harbour.is_bound(0));
+  for (std::size_t i = 0; i < count; ++i) harbour.set_link(i, kCut);
+  harbour.say(0);  // Nothing is sent to the others.
+  harbour.world.run_for(away);
+  for (std::size_t i = 0; i < count; ++i)
+    harbour.set_link(i, {.delay = i == 0 ? delay : kLink.delay});
+  harbour.world.run_for(minutes(1));
+  CHECK(harbour.node.count<RelayUnbound>() == 0);
+}
+
+TEST_CASE("a relay that answers late is never given up") {
+  const auto delay = GENERATE(milliseconds(150), milliseconds(400), milliseconds(750));
+  CAPTURE(delay);
+  Harbour harbour(2);
+  harbour.set_link(0, {.delay = delay});
+  harbour.bind();
+  for (int i = 0; i < 600; ++i) {
+    if (i % 3 != 2) harbour.say(std::size_t(i % 3));
+    harbour.world.run_for(milliseconds(70 + 37 * (i % 50)));
+  }
+  CHECK(harbour.node.count<RelayUnbound>() == 0);
+}
+
+TEST_CASE("datagrams from and to strangers say nothing about a relay") {
+  Harbour harbour(2);
+  harbour.bind();
+  harbour.world.run_for(seconds(1));
+  const SocketAddress stranger{kRelaysAt[0].ip, 444};
+  harbour.node.bindings->sent_to(stranger, harbour.world.now().instant);
+  const auto deadline = harbour.node.bindings->next_deadline();
+  CHECK_FALSE(deadline);
+  harbour.set_link(0, kCut);
+  harbour.say(0);
+  for (int i = 0; i < 40; ++i) {
+    harbour.node.bindings->heard_from(stranger, harbour.world.now().instant);
+    harbour.world.run_for(milliseconds(10));
+  }
+  CHECK_FALSE(harbour.is_bound(0));
+}
+
+// --- The network changes.
+
+TEST_CASE("a change of network in any state ends with every relay bound") {
+  const int state = GENERATE(0, 1, 2, 3, 4, 5);
+  CAPTURE(state);
+  Harbour harbour(2);
+  SECTION("once") {
+    if (state == 0) {  // No pass yet.
+      harbour.node.bindings->set_relays(harbour.places, harbour.world.now());
+    } else if (state == 1) {  // Connecting.
+      harbour.start();
+      harbour.world.run_for(milliseconds(5));
+    } else if (state == 2) {  // Binding.
+      harbour.relays[0]->is_answering = harbour.relays[1]->is_answering = false;
+      harbour.start();
+      harbour.world.run_for(milliseconds(100));
+      REQUIRE(harbour.relays[0]->streams.size() == 1);
+    } else if (state == 3) {  // Waiting.
+      harbour.set_link(0, kCut);
+      harbour.set_link(1, kCut);
+      harbour.start();
+      harbour.world.run_for(seconds(60));
+      REQUIRE(harbour.node.count<RelayUnbound>() > 2);
+      harbour.set_link(0, kLink);
+      harbour.set_link(1, kLink);
+    } else if (state == 4) {  // Bound.
+      harbour.bind();
+    } else {  // Bound, and suspect.
+      harbour.bind();
+      harbour.world.run_for(seconds(1));
+      harbour.set_link(0, kCut);
+      harbour.say(0);
+      harbour.world.run_for(milliseconds(110));
+      harbour.set_link(0, kLink);
+    }
+    harbour.relays[0]->is_answering = harbour.relays[1]->is_answering = true;
+    harbour.node.bindings->network_changed(harbour.world.now());
+    harbour.world.wake(harbour.node);
+    if (state == 0) harbour.start();
+    harbour.world.run_for(seconds(1));
+    CHECK(harbour.is_bound(0));
+    CHECK(harbour.is_bound(1));
+    if (state >= 4) CHECK(harbour.node.count<RelayRebound>() == 2);
+    harbour.world.run_for(minutes(1));
+    CHECK(harbour.node.bindings->bound_relays().size() == 2);
+  }
+  SECTION("over and over") {
+    harbour.start();
+    for (int i = 0; i < 200; ++i) {
+      harbour.node.bindings->network_changed(harbour.world.now());
+      harbour.world.wake(harbour.node);
+      harbour.world.run_for(milliseconds(i % (7 * (state + 1))));
+    }
+    harbour.world.run_for(seconds(40));
+    CHECK(harbour.node.bindings->bound_relays().size() == 2);
+  }
+}
+
+TEST_CASE("a relay that sees us elsewhere says so once, and one that lies is believed no further") {
+  Harbour harbour(1);
+  harbour.bind();
+  harbour.relays[0]->observed = GENERATE("198.18.7.7:1", "nonsense", "");
+  const bool is_address = harbour.relays[0]->observed.starts_with("198");
+  for (int i = 0; i < 2; ++i) {
+    harbour.node.bindings->set_pass({.route = {}, .token = Secret("token"), .expires_at = {}},
+                                    harbour.world.now());
+    harbour.world.wake(harbour.node);
+    harbour.world.run_for(seconds(1));
+  }
+  REQUIRE(harbour.node.count<RelayRebound>() == 1);
+  const auto& rebound = std::get<RelayRebound>(harbour.node.events.back());
+  CHECK(rebound.observed.has_value() == is_address);
+  CHECK(rebound.remote == kRelaysAt[0]);
+  CHECK(harbour.is_bound(0));
+}
+
+TEST_CASE("a relay that ends a binding and does not answer the next one is left") {
+  Harbour harbour(1);
+  harbour.bind();
+  harbour.relays[0]->is_answering = false;
+  harbour.node.bindings->set_pass({.route = {}, .token = Secret("token"), .expires_at = {}},
+                                  harbour.world.now());
+  harbour.world.wake(harbour.node);
+  harbour.world.run_for(minutes(1));
+  CHECK(harbour.is_bound(0));  // By the first.
+  REQUIRE(harbour.relays[0]->streams.size() == 2);
+  harbour.relays[0]->endpoint->finish(harbour.relays[0]->streams[0]);
+  harbour.relays[0]->is_answering = true;
+  harbour.world.wake(*harbour.relays[0]);
+  harbour.world.run_for(seconds(6));
+  CHECK(harbour.node.count<RelayUnbound>() == 1);
+  CHECK(harbour.is_bound(0));  // Anew.
+}
+
+}  // namespace
+}  // namespace zt::node
