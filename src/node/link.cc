@@ -83,8 +83,9 @@ void Link::handle(const quic::ReceivedDatagrams& datagrams, const Now& now) {
   if (datagrams.bytes.empty()) return;  // No protocol of this port has empty datagrams.
   relays_.heard_from(datagrams.remote, now.instant);
   quic::ReceivedDatagrams packets = datagrams;
-  const std::size_t rest = datagrams.bytes.size() % datagrams.segment_size;
-  if (datagrams.segment_size == wire::kProbeSize) {
+  if (packets.segment_size == 0) packets.segment_size = packets.bytes.size();  // As Endpoint does.
+  const std::size_t rest = datagrams.bytes.size() % packets.segment_size;
+  if (packets.segment_size == wire::kProbeSize) {
     // All of one size, the rare case: probes, and perhaps short packets among them.
     for (std::size_t at = 0; at < datagrams.bytes.size(); at += wire::kProbeSize) {
       packets.bytes = datagrams.bytes.subspan(at);
