@@ -371,7 +371,7 @@ void ClientNode::reroute(const client::Reroute& reroute, const Now& now) {
   const auto found = peers_.find(reroute.peer);
   const auto remote = link_.relays().bound_at(reroute.relay);
   if (found == peers_.end() || !found->second.connection || !remote) return;
-  if (link_.paths().set_relay(*found->second.connection, *remote)) return;
+  if (link_.paths().set_relay(*found->second.connection, *remote, now)) return;
   // If it does not work, the connection dies by its idle timeout and the engine hears of that.
   (void)link_.endpoint().migrate(*found->second.connection, *remote, true, now.instant);
 }

@@ -2,6 +2,8 @@
 #include "node/direct_paths.h"
 
 #include <algorithm>
+#include <string>
+#include <utility>
 #include <variant>
 
 #include "crypto/hash.h"
@@ -49,6 +51,8 @@ struct DirectPaths::Entry {
   Bytes unsent;                             // The rest of a capsule.
   std::optional<wire::CandidateList> list;  // To be sent after that.
   bool is_active = false;
+  bool is_over = false;                 // The stream is; nothing is looked for any more.
+  std::optional<SocketAddress> direct;  // As PathChanged last said.
   std::uint64_t packets_received = 0;   // When we last looked.
   std::optional<Instant> fall_back_at;  // A return to the relay that could not be made yet.
   std::optional<Instant> deadline;      // As it stands in deadlines_.
@@ -85,7 +89,9 @@ void DirectPaths::open(quic::ConnectionKey connection, const SocketAddress& rela
   request.fields.add("capsule-protocol", "?1");
   const auto stream = endpoint_.open_request(connection, request, false);
   if (!stream) return;  // The next flow asks again.
-  if (Entry* entry = add(*stream, relay, now)) drain(*entry, now);
+  if (Entry* entry = add(*stream, relay, now)) return drain(*entry, now);
+  endpoint_.reset(*stream, kStreamRequestCancelled);
+  endpoint_.stop(*stream, kStreamRequestCancelled);
 }
 
 void DirectPaths::accept(const quic::StreamKey& stream, const Now& now) {
@@ -105,11 +111,15 @@ void DirectPaths::accept(const quic::StreamKey& stream, const Now& now) {
   read_lists(*entry, now);  // What came with the request has been told of already.
 }
 
-bool DirectPaths::set_relay(quic::ConnectionKey connection, const SocketAddress& relay) {
+bool DirectPaths::set_relay(quic::ConnectionKey connection, const SocketAddress& relay,
+                            const Now& now) {
   Entry* entry = find(connection);
   if (entry == nullptr) return false;
   entry->relay = relay;
-  return entry->finder.live().has_value();
+  if (entry->finder.live()) return true;
+  fall_back(*entry, now);
+  drain(*entry, now);
+  return true;
 }
 
 void DirectPaths::set_active(quic::ConnectionKey connection, bool is_active, const Now& now) {
@@ -173,18 +183,15 @@ void DirectPaths::remove(quic::ConnectionKey connection) {
 }
 
 // abandon gives the search up. Nobody would notice the death of a direct path any more, so the
-// connection goes back to its relay.
+// connection goes back to its relay, and no new path is answered. The entry stays: a stream in the
+// place of this one would have all of the finder's allowances anew, as often as the peer likes.
 void DirectPaths::abandon(Entry& entry, const Now& now) {
-  if (entry.finder.live()) {
-    events_.push_back({.connection = entry.connection,
-                       .direct = std::nullopt,
-                       .reason = "no longer watched by the peer"});
-    // Blocked is as good as dead: then it ends by its idle timeout.
-    (void)endpoint_.migrate(entry.connection, entry.relay, true, now.instant);
-  }
+  if (std::exchange(entry.is_over, true)) return;
   endpoint_.reset(entry.stream, kStreamRequestCancelled);
   endpoint_.stop(entry.stream, kStreamRequestCancelled);
-  remove(entry.connection);
+  entry.unsent.clear();
+  entry.finder.handle(path::PolicyChanged{path::RelayPolicy::always_relay}, now);
+  drain(entry, now);
 }
 
 // --- Datagrams.
@@ -329,9 +336,8 @@ void DirectPaths::take_output(Entry& entry, const path::PathFinder::Output& outp
   } else if (const auto* change = std::get_if<path::Switch>(&output)) {
     migrate(entry, change->pair, now);
   } else if (const auto* down = std::get_if<path::Downgrade>(&output)) {
-    events_.push_back({.connection = entry.connection,
-                       .direct = std::nullopt,
-                       .reason = path::to_text(down->reason)});
+    note_change(entry, std::nullopt,
+                entry.is_over ? "no longer watched by the peer" : path::to_text(down->reason));
     fall_back(entry, now);
   }
 }
@@ -339,6 +345,7 @@ void DirectPaths::take_output(Entry& entry, const path::PathFinder::Output& outp
 // --- The stream.
 
 void DirectPaths::write_list(Entry& entry) {
+  if (entry.is_over) return entry.list.reset();
   for (;;) {
     const std::size_t written = endpoint_.write(entry.stream, entry.unsent);
     entry.unsent.erase(entry.unsent.begin(), entry.unsent.begin() + std::ptrdiff_t(written));
@@ -349,8 +356,11 @@ void DirectPaths::write_list(Entry& entry) {
   }
 }
 
+// read_lists takes what has arrived. A list replaces the one before it, so only the last of them
+// counts: a peer that sends nothing but lists costs no more than its bytes.
 void DirectPaths::read_lists(Entry& entry, const Now& now) {
-  for (;;) {
+  std::optional<wire::CandidateList> last;
+  while (!entry.is_over) {
     const quic::Readable readable = endpoint_.readable(entry.stream);
     BytesView rest = readable.bytes;
     for (;;) {
@@ -359,12 +369,13 @@ void DirectPaths::read_lists(Entry& entry, const Now& now) {
       if (!*capsule) break;
       auto list = wire::parse_candidates((*capsule)->value);
       if (!list) return abandon(entry, now);
-      entry.finder.handle(path::RemoteChanged{std::move(*list)}, now);
+      last = std::move(*list);
     }
     if (readable.is_end) return abandon(entry, now);
     if (readable.bytes.empty()) break;
     endpoint_.consume(entry.stream, readable.bytes.size());
   }
+  if (last) entry.finder.handle(path::RemoteChanged{std::move(*last)}, now);
   drain(entry, now);
 }
 
@@ -374,7 +385,7 @@ void DirectPaths::migrate(Entry& entry, const path::Pair& pair, const Now& now) 
   const auto result = endpoint_.migrate(entry.connection, pair.remote, false, now.instant);
   if (result) return;  // ConnectionMoved or MigrationFailed.
   if (result.error() == quic::MigrateError::same_path) {
-    entry.finder.handle(path::PathInUse{pair.number}, now);
+    take_direct(entry, pair, now);
   } else {
     entry.finder.handle(path::MigrationFailed{pair.number}, now);
   }
@@ -388,16 +399,32 @@ void DirectPaths::fall_back(Entry& entry, const Now& now) {
 }
 
 void DirectPaths::moved(Entry& entry, const SocketAddress& remote, const Now& now) {
-  path::PathInUse in_use;
-  for (const path::PairStatus& pair : entry.finder.status(now)) {
-    if (pair.pair.remote == remote) in_use.pair = pair.pair.number;
+  if (endpoint_.remote_of(entry.connection) != remote) return;  // It has moved on since.
+  const std::vector<path::PairStatus> pairs = entry.finder.status(now);
+  const auto found = std::ranges::find(
+      pairs, remote, [](const path::PairStatus& status) { return status.pair.remote; });
+  if (found != pairs.end()) {
+    take_direct(entry, found->pair, now);
+  } else {
+    note_change(entry, std::nullopt, {});
+    entry.finder.handle(path::PathInUse{}, now);
+    // A path that was given up while QUIC validated it: nobody watches it.
+    if (config_.role == wire::ProbeSender::client && remote != entry.relay) fall_back(entry, now);
   }
-  if (in_use.pair) {
-    entry.fall_back_at.reset();
-    events_.push_back({.connection = entry.connection, .direct = remote, .reason = {}});
-  }
-  entry.finder.handle(in_use, now);
   drain(entry, now);
+}
+
+void DirectPaths::take_direct(Entry& entry, const path::Pair& pair, const Now& now) {
+  entry.fall_back_at.reset();
+  note_change(entry, pair.remote, {});
+  entry.finder.handle(path::PathInUse{pair.number}, now);
+}
+
+void DirectPaths::note_change(Entry& entry, const std::optional<SocketAddress>& direct,
+                              std::string_view reason) {
+  if (entry.direct == direct) return;
+  entry.direct = direct;
+  events_.push_back({.connection = entry.connection, .direct = direct, .reason = reason});
 }
 
 // hear tells the finder of packets that QUIC could open.

@@ -14,19 +14,22 @@
 //     probes ─────┼─► PathFinder of the ───┼─► probes
 //     time ───────┘   connection           └─► candidates
 //
-//   The connection works through its relay all the time, whatever happens here: a peer that refuses
-//   the stream, or knows nothing of it, stays on the relay.
+//   The connection works through its relay all the time, whatever happens here: with a peer that
+//   refuses the stream, ends it, or knows nothing of it, the connection is on the relay for the
+//   rest of its life. A connection has one finder and one stream, ever.
 //
 //   The connector answers only peers that have shown a valid grant (accept), so that a stranger
 //   with a certificate learns no address.
 //
 // Limits   connections_max finders; further connections stay on their relay. probes_queued_max
 //          probes wait for the socket; more are lost, as probes may be. One list waits for the
-//          stream to take it: a newer one replaces it.
+//          stream to take it: a newer one replaces it; so it is with the peer's lists that have
+//          arrived together.
 // Time     Deadlines are checked on every call. Cost: connections are ordered by deadline, so a
 //          quiet one costs nothing.
 // Threats  Those of path/finder.h, wire/probe.h and wire/candidates.h. A stream that carries
-//          anything malformed is reset, and its connection stays where it is.
+//          anything malformed is reset, and its connection is on the relay. The finder outlives the
+//          stream, so that new streams bring neither new allowances nor a new replay window.
 
 #include <cstddef>
 #include <cstdint>
@@ -90,9 +93,9 @@ class DirectPaths {
   void open(quic::ConnectionKey connection, const SocketAddress& relay, const Now& now);
   // accept begins on an accepted connection, and answers the peer's stream.
   void accept(const quic::StreamKey& stream, const Now& now);
-  // set_relay says through which relay the connection works from now on, should it not be direct.
-  // It returns whether the connection is direct, or on its way: then nothing has to be moved.
-  bool set_relay(quic::ConnectionKey connection, const SocketAddress& relay);
+  // set_relay says through which relay the connection works from now on, should it not be direct,
+  // and moves it there. It returns false for an unknown connection: the caller has to move it.
+  bool set_relay(quic::ConnectionKey connection, const SocketAddress& relay, const Now& now);
   // network_changed says that our addresses or routes are others, before set_local; then
   // relay_rebound, for each relay, that it can be used from there.
   void network_changed(const Now& now);
@@ -115,6 +118,8 @@ class DirectPaths {
   // --- Status.
 
   [[nodiscard]] bool is_direct(quic::ConnectionKey connection) const;
+  // finder_count returns how many connections have a finder.
+  [[nodiscard]] std::size_t finder_count() const { return entries_.size(); }
   // status is empty for a connection without a finder.
   [[nodiscard]] std::vector<path::PairStatus> status(quic::ConnectionKey connection,
                                                      const Now& now) const;
@@ -146,6 +151,9 @@ class DirectPaths {
   void migrate(Entry& entry, const path::Pair& pair, const Now& now);
   void fall_back(Entry& entry, const Now& now);
   void moved(Entry& entry, const SocketAddress& remote, const Now& now);
+  void take_direct(Entry& entry, const path::Pair& pair, const Now& now);
+  void note_change(Entry& entry, const std::optional<SocketAddress>& direct,
+                   std::string_view reason);
   void hear(Entry& entry) const;
 
   Config config_;
