@@ -114,6 +114,7 @@ Json connectors_json(const node::ClientNode& node, const client::Status& status,
     Json entry = {{"id", connector.id.text},
                   {"name", connector.name},
                   {"ready", connector.is_ready},
+                  {"silent", connector.is_silent},
                   {"flows", connector.flow_count}};
     if (const auto path = node.path_to(connector.id)) {
       entry["path"] = path->text;

@@ -129,7 +129,7 @@ void Engine::open(FlowKey key, PeerKey peer_key, const Now& now) {
     return;
   }
   const GrantIssued& grant = access.held();
-  const Peer& peer = peers_.find(peer_key)->second;
+  Peer& peer = peers_.find(peer_key)->second;
   const bool is_named =
       std::ranges::any_of(grant.connectors, [&](const GrantedConnector& connector) {
         return connector.id == peer.connector && connector.certificate == peer.certificate;
@@ -152,6 +152,9 @@ void Engine::open(FlowKey key, PeerKey peer_key, const Now& now) {
                                  .target = flow.target,
                                  .protocol = flow.protocol,
                                  .token = grant.token.duplicate()});
+  if (peer.hearing == Hearing::unasked || peer.hearing == Hearing::heard) {
+    listen(peer_key, peer, now);
+  }
 }
 
 void Engine::on(FlowAnswered& input, const Now& now) {
@@ -264,16 +267,17 @@ void Engine::detach(FlowKey key, Flow& flow, const Now& now) {
   forget_if_idle(access_key);
 }
 
+// leave_peer takes a flow from what it uses or waits for.
 void Engine::leave_peer(FlowKey key, Flow& flow, const Now& now) {
-  if (!flow.peer) return;
-  const PeerKey peer_key = *flow.peer;
+  std::vector<PeerKey> peers = std::exchange(flow.slow_peers, {});
+  if (flow.peer) peers.push_back(*flow.peer);
   flow.peer.reset();
-  const auto found = peers_.find(peer_key);
-  if (found == peers_.end()) return;
-  Peer& peer = found->second;
-  peer.flows.erase(key);
-  if (peer.flows.empty()) peer.idle_since = now.instant;
-  schedule(peer_key, peer);
+  for (const PeerKey peer_key : peers) {
+    Peer& peer = peers_.find(peer_key)->second;
+    peer.flows.erase(key);
+    if (peer.flows.empty()) peer.idle_since = now.instant;
+    schedule(peer_key, peer);
+  }
 }
 
 void Engine::report(const Flow& flow, FlowEvent event, std::string_view reason, const Now& now) {
@@ -385,7 +389,8 @@ void Engine::schedule(FlowKey key, Flow& flow) {
             is_set_up ? std::nullopt : std::optional(std::min(flow.deadline, flow.step_deadline)));
 }
 
-// A connection that connects has a deadline; one that stands has one only while nobody uses it.
+// A connection that connects has a deadline; one that stands has one while nobody uses it, or while
+// it is listened to.
 void Engine::schedule(PeerKey key, Peer& peer) {
   std::optional<Instant> at;
   if (!peer.is_ready) {
@@ -393,6 +398,7 @@ void Engine::schedule(PeerKey key, Peer& peer) {
   } else if (peer.flows.empty()) {
     at = peer.idle_since + limits_.connector_idle;
   }
+  if (peer.listen_until) at = at ? std::min(*at, *peer.listen_until) : *peer.listen_until;
   set_timer({TimerKind::peer, std::uint64_t(key)}, peer.timer, at);
 }
 

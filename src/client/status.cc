@@ -59,9 +59,10 @@ Status Engine::status(const Now& now) const {
                                  .name = peer.name,
                                  .relay = peer.relay,
                                  .is_ready = peer.is_ready,
+                                 .is_silent = peer.hearing == Hearing::silent,
                                  .flow_count = peer.flows.size()});
   }
-  for (const auto& [id, name] : relays_) status.relays.push_back({id, name});
+  for (const auto& [id, relay] : relays_) status.relays.push_back({id, relay.name});
   return status;
 }
 

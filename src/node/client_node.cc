@@ -32,6 +32,7 @@ void ClientNode::start(const Now& now) {
 
 void ClientNode::handle(const quic::ReceivedDatagrams& datagrams, const Now& now) {
   link_.handle(datagrams, now);
+  if (!listened_.empty()) hear(now);
 }
 
 void ClientNode::handle_timeout(const Now& now) {
@@ -134,7 +135,10 @@ void ClientNode::take(Link::Event& event, const Now& now) {
   } else if (const auto* bound = std::get_if<RelayBound>(&event)) {
     const RelayPlace* place = link_.place_of(bound->relay);
     engine_->handle(
-        client::RelayAvailable{.relay = bound->relay, .name = place != nullptr ? place->name : ""},
+        client::RelayAvailable{
+            .relay = bound->relay,
+            .name = place != nullptr ? place->name : "",
+            .round_trip = link_.relays().round_trip(bound->relay).value_or(Duration::zero())},
         now);
   } else if (const auto* unbound = std::get_if<RelayUnbound>(&event)) {
     engine_->handle(client::RelayLost{unbound->relay}, now);
@@ -210,7 +214,9 @@ void ClientNode::take_endpoint_event(const quic::Event& event, const Now& now) {
   if (!engine_) return;
   if (const auto* ready = std::get_if<quic::ConnectionReady>(&event)) {
     if (const auto peer = peer_of(ready->connection)) {
-      engine_->handle(client::ConnectorReady{*peer}, now);
+      engine_->handle(
+          client::ConnectorReady{.peer = *peer, .round_trip = round_trip_of(ready->connection)},
+          now);
     }
   } else if (const auto* closed = std::get_if<quic::ConnectionClosed>(&event)) {
     if (const auto peer = peer_of(closed->connection)) {
@@ -309,6 +315,8 @@ void ClientNode::take_output(client::Engine::Output& output, const Now& now) {
       link_.endpoint().close(*found->second.connection, kStreamNoError, "idle", now.instant);
     }
     peers_.erase(found);
+  } else if (const auto* listen = std::get_if<client::ListenTo>(&output)) {
+    listen_to(*listen);
   } else if (const auto* open = std::get_if<client::OpenFlow>(&output)) {
     open_stream(*open, now);
   } else if (const auto* abandon = std::get_if<client::AbandonFlow>(&output)) {
@@ -374,6 +382,43 @@ void ClientNode::reroute(const client::Reroute& reroute, const Now& now) {
   if (link_.paths().set_relay(*found->second.connection, *remote, now)) return;
   // If it does not work, the connection dies by its idle timeout and the engine hears of that.
   (void)link_.endpoint().migrate(*found->second.connection, *remote, true, now.instant);
+}
+
+void ClientNode::listen_to(const client::ListenTo& wanted) {
+  const auto found = peers_.find(wanted.peer);
+  if (found == peers_.end() || !found->second.connection) return;
+  const auto statistics = link_.endpoint().statistics(*found->second.connection);
+  if (!statistics) return;  // It is gone, and the engine is about to hear of that.
+  listened_.emplace(wanted.peer, statistics->packets_received);
+  link_.endpoint().ping_every(*found->second.connection, wanted.ping_interval);
+}
+
+// hear tells the engine which of the connectors that it listens to have been heard.
+void ClientNode::hear(const Now& now) {
+  for (auto at = listened_.begin(); at != listened_.end();) {
+    const auto [key, packets_received] = *at;
+    const auto peer = peers_.find(key);
+    if (peer == peers_.end() || !peer->second.connection) {
+      at = listened_.erase(at);
+      continue;
+    }
+    const quic::ConnectionKey connection = *peer->second.connection;
+    const auto statistics = link_.endpoint().statistics(connection);
+    if (!statistics || statistics->packets_received == packets_received) {
+      ++at;
+      continue;
+    }
+    at = listened_.erase(at);
+    link_.endpoint().ping_every(connection, std::nullopt);
+    engine_->handle(client::ConnectorHeard{.peer = key, .round_trip = statistics->rtt_smoothed},
+                    now);
+  }
+  take_engine_outputs(now);
+}
+
+Duration ClientNode::round_trip_of(quic::ConnectionKey connection) const {
+  const auto statistics = link_.endpoint().statistics(connection);
+  return statistics ? statistics->rtt_smoothed : Duration::zero();
 }
 
 void ClientNode::open_stream(const client::OpenFlow& open, const Now& now) {

@@ -159,6 +159,9 @@ class ClientNode {
   void ask_grant(const client::AskGrant& ask, const Now& now);
   void connect_to(const client::ConnectTo& wanted, const Now& now);
   void reroute(const client::Reroute& reroute, const Now& now);
+  void listen_to(const client::ListenTo& wanted);
+  void hear(const Now& now);
+  [[nodiscard]] Duration round_trip_of(quic::ConnectionKey connection) const;
   void open_stream(const client::OpenFlow& open, const Now& now);
   void unpair(FlowKey flow, const Now& now);
   void look_for_paths(const quic::StreamKey& stream, const Now& now);
@@ -178,6 +181,8 @@ class ClientNode {
   std::uint64_t next_flow_ = 1;
   std::map<http::CallKey, client::RequestKey> grant_calls_;
   std::map<client::PeerKey, Peer> peers_;
+  // The packets that had come from a connector when the engine asked to hear of the next.
+  std::map<client::PeerKey, std::uint64_t> listened_;
   std::set<FlowKey> open_flows_;
   std::set<FlowKey> answered_flows_;  // Whose response has come, whatever it was.
   std::vector<std::byte> datagram_;   // Scratch.

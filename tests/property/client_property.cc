@@ -50,6 +50,9 @@ struct ModelFlow {
 struct ModelPeer {
   ConnectorId connector;
   bool is_ready = false;
+  Duration round_trip{};
+  // Since when the engine listens to it, and nothing has come.
+  std::optional<Instant> listened_since;
 };
 
 struct ModelAsk {
@@ -110,7 +113,7 @@ class History {
   }
 
   void act() {
-    switch (below(16)) {
+    switch (below(18)) {
       case 0:
         return view();
       case 1:
@@ -134,6 +137,10 @@ class History {
         return pass(milliseconds(below(below(5) == 0 ? 90'000 : 3'000)));
       case 12:
         return revoke();
+      case 13:
+        return hear();
+      case 14:
+        return pass(milliseconds(below(600)));
       default:
         return request();
     }
@@ -169,7 +176,7 @@ class History {
     if (below(3) == 0) {
       handle(RelayLost{relay});
     } else {
-      handle(RelayAvailable{relay, "relay"});
+      handle(RelayAvailable{relay, "relay", round_trip()});
     }
   }
 
@@ -238,8 +245,28 @@ class History {
       REQUIRE(expected_cuts_.empty());
       return;
     }
-    peers_.find(key)->second.is_ready = true;
-    handle(ConnectorReady{key});
+    ModelPeer& peer = peers_.find(key)->second;
+    const Duration told = round_trip();
+    if (!peer.is_ready) peer.round_trip = told;
+    peer.is_ready = true;
+    handle(ConnectorReady{key, told});
+  }
+
+  Duration round_trip() { return milliseconds(below(below(5) == 0 ? 3'000 : 200)); }
+
+  // hear lets any connector be heard, asked for or not.
+  void hear() {
+    if (peers_.empty()) return;
+    const PeerKey key = any_of(peers_).first;
+    engine_.handle_timeout(now_);
+    drain();
+    const auto found = peers_.find(key);
+    if (found == peers_.end()) return;
+    ModelPeer& peer = found->second;
+    const Duration told = round_trip();
+    if (peer.listened_since) peer.round_trip = told;
+    peer.listened_since.reset();
+    handle(ConnectorHeard{key, told});
   }
 
   void answer_flow() {
@@ -329,10 +356,14 @@ class History {
       REQUIRE(peers_.size() <= kLimits.connectors_max);
     } else if (const auto* close = std::get_if<CloseConnector>(&output)) {
       REQUIRE(peers_.erase(close->peer) == 1);
+    } else if (const auto* listen = std::get_if<ListenTo>(&output)) {
+      ModelPeer& peer = peers_.at(listen->peer);
+      REQUIRE(peer.is_ready);
+      if (!peer.listened_since) peer.listened_since = now_.instant;
     } else if (const auto* open = std::get_if<OpenFlow>(&output)) {
       check_open(*open);
     } else if (const auto* abandon = std::get_if<AbandonFlow>(&output)) {
-      flows_.at(abandon->flow).state = ModelFlow::State::waiting;
+      check_abandon(flows_.at(abandon->flow));
     } else if (const auto* present = std::get_if<PresentGrant>(&output)) {
       REQUIRE(peers_.at(present->peer).is_ready);
     } else if (const auto* ready = std::get_if<FlowReady>(&output)) {
@@ -349,6 +380,17 @@ class History {
       REQUIRE(expected_cuts_.erase(cut->flow) == 1);
       flows_.at(cut->flow).state = ModelFlow::State::cut;
     }
+  }
+
+  // check_abandon: what was asked is taken back from a connector that is gone or silent.
+  void check_abandon(ModelFlow& flow) {
+    REQUIRE(flow.state == ModelFlow::State::asked);
+    flow.state = ModelFlow::State::waiting;
+    const auto peer = peers_.find(flow.peer);
+    if (peer == peers_.end()) return;
+    const Duration round_trip = std::min(peer->second.round_trip, kLimits.round_trip_max);
+    REQUIRE(peer->second.listened_since);
+    REQUIRE(now_.instant - *peer->second.listened_since >= 2 * round_trip + kLimits.silence_margin);
   }
 
   // check_refused_ask: no resource offers port 22, so the view refuses it. The controller has the

@@ -28,12 +28,24 @@
 //   at, then by its second, and so on; one that failed a moment ago is tried last. When a relay is
 //   lost, its connections are rerouted through another one (Reroute), and live flows go on.
 //
+//   A connector that was asked something is listened to. It is silent when nothing has come from it
+//   for two round trips and silence_margin, or when its connection does not stand by then. The
+//   flows that wait for the answer of a silent one are taken back, for not a byte of their
+//   applications has moved, and go to the next connector; those that wait for its connection try
+//   the next one beside it, and the first that is ready has them. Live flows stay where they are: a
+//   connector that hiccups loses none, and QUIC's idle timeout says when it is dead. A silent one
+//   is tried after all others until it is heard again. Who is the only one is waited for.
+//
+//   silence_margin is above what RelayBindings takes to notice a dead relay: a connection whose
+//   relay dies is rerouted before its connector counts as silent.
+//
 // Limits: Limits; the answer is an Outcome of kind `limit`.
 // Time: deadlines are checked on every call.
 // Threats: a hostile connector can refuse, delay and lie about its own resources, and nothing else:
 //   its certificate is pinned by the controller's answer. Grants leave this engine only toward
 //   connectors that the controller named for the resource. Details that a connector sends are shown
-//   as text: they are limited in size and made printable.
+//   as text: they are limited in size and made printable. A round trip that it feigns to be long
+//   counts up to round_trip_max.
 
 #include <cstddef>
 #include <cstdint>
@@ -77,6 +89,7 @@ struct ControllerDown {
 struct RelayAvailable {  // We are bound there.
   RelayId relay;
   std::string name;
+  Duration round_trip{};
 };
 struct RelayLost {
   RelayId relay;
@@ -123,6 +136,11 @@ struct GrantsRevoked {  // They are not used for new flows.
 
 struct ConnectorReady {  // The answer to ConnectTo. The certificate was as pinned.
   PeerKey peer{};
+  Duration round_trip{};
+};
+struct ConnectorHeard {  // The answer to ListenTo: a packet of the connector has been opened.
+  PeerKey peer{};
+  Duration round_trip{};
 };
 struct ConnectorLost {  // The answer to ConnectTo, or the end of a connection. Its streams are
                         // dead.
@@ -170,6 +188,12 @@ struct Reroute {  // Move the connection to another relay at once: the former is
 struct CloseConnector {  // Close the connection, or stop trying. The key is dead.
   PeerKey peer{};
 };
+struct ListenTo {  // Answer with ConnectorHeard when the next packet comes; until then see that one
+                   // has to come: PING whenever nothing was sent for `ping_interval`. Again, before
+                   // the answer: only the interval is another.
+  PeerKey peer{};
+  Duration ping_interval{};
+};
 struct OpenFlow {  // Send CONNECT. Answer with FlowAnswered.
   FlowKey flow{};
   FlowId id;
@@ -178,7 +202,8 @@ struct OpenFlow {  // Send CONNECT. Answer with FlowAnswered.
   Protocol protocol = Protocol::tcp;
   Secret token;
 };
-struct AbandonFlow {  // Reset the request of OpenFlow: its answer is of no use any more.
+struct AbandonFlow {  // Reset the request of OpenFlow: its answer is of no use any more. The flow
+                      // may be opened elsewhere.
   FlowKey flow{};
 };
 struct PresentGrant {  // POST /.well-known/zt/grant.
@@ -255,6 +280,7 @@ struct ConnectorStatus {
   std::string name;
   RelayId relay;
   bool is_ready = false;
+  bool is_silent = false;
   std::size_t flow_count = 0;
 
   friend bool operator==(const ConnectorStatus&, const ConnectorStatus&) = default;
@@ -303,7 +329,12 @@ class Engine {
     Duration refusal_interval = std::chrono::minutes(1);  // A denial that the view agrees with
                                                           // lives as long.
     Duration connector_idle = std::chrono::seconds(60);
-    Duration connector_hold_down = std::chrono::seconds(10);  // A failed one is tried last.
+    Duration connector_hold_down = std::chrono::seconds(10);   // A failed one is tried last.
+    Duration silence_margin = std::chrono::milliseconds(400);  // Beyond two round trips.
+    Duration round_trip_max = std::chrono::seconds(1);         // That a connector is granted.
+    Duration listen_pause = std::chrono::milliseconds(50);   // Once it was heard, while flows wait.
+    Duration ping_interval = std::chrono::milliseconds(50);  // While it is listened to.
+    Duration ping_interval_silent = std::chrono::milliseconds(500);  // Until it is heard again.
     Duration renewal_retry = std::chrono::seconds(2);
   };
 
@@ -316,10 +347,11 @@ class Engine {
   };
 
   using Input = std::variant<ViewReceived, ControllerUp, ControllerDown, RelayAvailable, RelayLost,
-                             GrantAnswered, GrantsRevoked, ConnectorReady, ConnectorLost,
-                             FlowRequested, FlowAnswered, FlowEnded>;
-  using Output = std::variant<AskGrant, ConnectTo, Reroute, CloseConnector, OpenFlow, AbandonFlow,
-                              PresentGrant, FlowReady, FlowRefused, Cut, SnapshotNeeded, Report>;
+                             GrantAnswered, GrantsRevoked, ConnectorReady, ConnectorHeard,
+                             ConnectorLost, FlowRequested, FlowAnswered, FlowEnded>;
+  using Output =
+      std::variant<AskGrant, ConnectTo, Reroute, CloseConnector, ListenTo, OpenFlow, AbandonFlow,
+                   PresentGrant, FlowReady, FlowRefused, Cut, SnapshotNeeded, Report>;
 
   // `random` draws flow ids and jitter; it outlives the engine.
   Engine(const Limits& limits, Self self, Random& random);
@@ -341,7 +373,7 @@ class Engine {
   enum class State : std::uint8_t {
     wants_grant,      // In `waiting` of its access.
     wants_relay,      // No relay in common with any connector at the moment.
-    wants_connector,  // In `flows` of a peer that is connecting.
+    wants_connector,  // In `flows` of one or more peers that are connecting.
     wants_answer,     // OpenFlow is out.
     open,
     cut,
@@ -371,6 +403,19 @@ class Engine {
     [[nodiscard]] const GrantIssued& held() const;
   };
 
+  struct Relay {
+    std::string name;
+    Duration round_trip{};
+  };
+
+  // Hearing is what we know of a connector's being there.
+  enum class Hearing : std::uint8_t {
+    unasked,    // Nothing has been asked that is not answered.
+    listening,  // It connects, or ListenTo is out: it is silent at listen_until.
+    heard,      // And flows still wait for an answer: listened to again at listen_until.
+    silent,     // Until it is ready or heard.
+  };
+
   // Peer is a connection to a connector.
   struct Peer {
     ConnectorId connector;
@@ -380,6 +425,9 @@ class Engine {
     RelayId relay;                // That carries the connection.
     bool is_ready = false;
     Instant connect_deadline;
+    Duration round_trip{};  // To the relay, until it is ready.
+    Hearing hearing = Hearing::unasked;
+    std::optional<Instant> listen_until;
     std::set<FlowKey> flows;  // In wants_connector, wants_answer, open or cut.
     Instant idle_since;
     std::optional<Instant> timer;
@@ -395,6 +443,7 @@ class Engine {
     Instant step_deadline;  // For the present state.
     std::optional<AccessKey> access;
     std::optional<PeerKey> peer;
+    std::vector<PeerKey> slow_peers;  // That it waits for beside `peer`, in wants_connector.
     std::vector<std::pair<ConnectorId, RelayId>> tried;
     std::size_t tries_count = 0;
     bool has_asked = false;  // A grant was asked for on its behalf; a held one may be out of date.
@@ -477,6 +526,7 @@ class Engine {
   void on(RelayAvailable& input, const Now& now);
   void on(RelayLost& input, const Now& now);
   void on(ConnectorReady& input, const Now& now);
+  void on(ConnectorHeard& input, const Now& now);
   void on(ConnectorLost& input, const Now& now);
   void want_connector(FlowKey key, const Now& now);
   [[nodiscard]] std::vector<const GrantedConnector*> in_order(const Access& access,
@@ -485,11 +535,22 @@ class Engine {
                                                         const Now& now) const;
   [[nodiscard]] std::optional<PeerKey> find_peer(const GrantedConnector& connector) const;
   [[nodiscard]] std::vector<RelayId> common_relays(const std::vector<RelayId>& relays) const;
+  [[nodiscard]] bool is_silent(const Candidate& candidate) const;
   void give_up_connecting(FlowKey key, const Now& now);
   void join(FlowKey key, PeerKey peer, const Now& now);
+  void leave_slow_peers(FlowKey key, Flow& flow, const Now& now);
   [[nodiscard]] bool make_room_for_peer();
   void lose_peer(PeerKey key, const std::string& reason, const Now& now);
+  void lose_flow(FlowKey key, PeerKey peer_key, const Peer& peer, const std::string& problem,
+                 const Now& now);
   void expire_peer(PeerKey key, const Now& now);
+  void reroute(PeerKey key, Peer& peer, const RelayId& relay, const Now& now);
+  [[nodiscard]] static std::string problem_with(const Peer& peer, std::string_view reason);
+  [[nodiscard]] Duration patience_with(const Peer& peer) const;
+  void listen(PeerKey key, Peer& peer, const Now& now);
+  [[nodiscard]] bool has_waiting_flow(const Peer& peer) const;
+  void expire_listening(PeerKey key, Peer& peer, const Now& now);
+  void pass_over(FlowKey key, const Now& now);
   void schedule(PeerKey key, Peer& peer);
 
   Limits limits_;
@@ -511,7 +572,7 @@ class Engine {
   std::size_t refusals_count_ = 0;  // Of the view, asked about or reported until refusals_end_.
   Instant refusals_end_;
   std::map<PeerKey, Peer> peers_;
-  std::map<RelayId, std::string> relays_;             // Names of those that we are bound at.
+  std::map<RelayId, Relay> relays_;                   // That we are bound at.
   std::map<ConnectorId, Instant> held_down_;          // Until when a connector is tried last.
   std::map<ResourceId, std::string> last_decisions_;  // Of resources in the view.
   std::uint64_t last_access_ = 0;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include "fixture.h"
 #include "zt/base/engine.h"
@@ -39,12 +40,16 @@ TEST_CASE("a flow asks for a grant, connects, opens, is ready, and is reported t
   CHECK(connect->relay == f.relay(1));
   CHECK(f.take_all().empty());
 
-  f.handle(ConnectorReady{connect->peer});
+  f.ready(connect->peer);
   const auto open = f.take<OpenFlow>();
   REQUIRE(open);
   CHECK(open->flow == flow);
   CHECK(open->peer == connect->peer);
   CHECK(open->token.matches("token-1"));
+  const auto listen = f.take<ListenTo>();
+  REQUIRE(listen);
+  CHECK(listen->peer == connect->peer);
+  CHECK(listen->ping_interval == milliseconds(50));
   CHECK(f.take_all().empty());
 
   auto answer = f.accepted(flow);
@@ -61,6 +66,7 @@ TEST_CASE("a flow asks for a grant, connects, opens, is ready, and is reported t
   CHECK(opened->report.connector == f.connector(1));
   CHECK(opened->report.path == "relayed:" + f.relay(1).text);
 
+  f.hear(open->peer);
   f.advance(seconds(2));
   f.handle(FlowEnded{flow, 3, 4, "finished"});
   const auto closed = f.take<Report>();
@@ -93,8 +99,10 @@ TEST_CASE("flows that come together wait for one grant and one connection") {
   f.handle(GrantAnswered{ask->request, f.grant_of()});
   const auto connect = f.take<ConnectTo>();
   CHECK(f.take_all().empty());
-  f.handle(ConnectorReady{connect->peer});
-  CHECK(f.take_all().size() == 3);
+  f.ready(connect->peer);
+  for (int i = 0; i < 3; ++i) CHECK(f.take<OpenFlow>());
+  CHECK(f.take<ListenTo>());
+  CHECK(f.take_all().empty());
 }
 
 TEST_CASE("TCP and UDP have grants of their own") {
@@ -403,7 +411,7 @@ TEST_CASE("a fresh grant that the connector refuses is not fetched again") {
   Fixture f;
   const FlowKey flow = f.request();
   f.answer(f.grant_of());
-  f.handle(ConnectorReady{f.take<ConnectTo>()->peer});
+  f.ready(f.take<ConnectTo>()->peer);
   f.take_all();
   f.handle(f.refused(flow, 403, ProxyError::http_request_denied, "no"));
   CHECK(f.take<FlowRefused>());
@@ -425,8 +433,8 @@ TEST_CASE("late and foreign answers change nothing") {
   const FlowKey flow = f.open();
   f.handle(f.refused(flow, 403, ProxyError::http_request_denied, "no"));
   f.handle(f.accepted(FlowKey(999)));
-  f.handle(ConnectorReady{f.last_peer});
-  f.handle(ConnectorReady{PeerKey(999)});
+  f.ready(f.last_peer);
+  f.ready(PeerKey(999));
   f.handle(ConnectorLost{PeerKey(999), ""});
   f.handle(GrantAnswered{RequestKey(999), f.grant_of()});
   f.handle(FlowEnded{FlowKey(999), 1, 1, ""});
@@ -444,19 +452,11 @@ TEST_CASE("connectors are tried in order, and a failed one is tried last from th
   f.answer(f.grant_of(1, connectors()));
   const auto first = f.take<ConnectTo>();
   CHECK(first->connector == f.connector(1));
-  SECTION("it says so") {
-    f.handle(ConnectorLost{first->peer, "handshake_failed"});
-  }
-  SECTION("it does not answer") {
-    f.advance(seconds(4) - Duration(1));
-    CHECK(f.take_all().empty());
-    f.advance(Duration(1));
-    CHECK(f.take<CloseConnector>()->peer == first->peer);
-  }
+  f.handle(ConnectorLost{first->peer, "handshake_failed"});
   const auto second = f.take<ConnectTo>();
   REQUIRE(second);
   CHECK(second->connector == f.connector(2));
-  f.handle(ConnectorReady{second->peer});
+  f.ready(second->peer);
   CHECK(f.take<OpenFlow>()->peer == second->peer);
   f.request();
   CHECK(f.take<OpenFlow>()->peer == second->peer);
@@ -467,7 +467,7 @@ TEST_CASE("connectors are tried in order, and a failed one is tried last from th
 
 TEST_CASE("each connector's first relay comes before any second relay") {
   Fixture f;
-  f.handle(RelayAvailable{f.relay(2), "relay-2"});
+  f.handle(RelayAvailable{f.relay(2), "relay-2", f.kRoundTrip});
   f.request();
   f.answer(f.grant_of(1, {f.connector_of(1, {f.relay(9), f.relay(1), f.relay(2)}),
                           f.connector_of(2, {f.relay(2)})}));
@@ -489,8 +489,9 @@ TEST_CASE("a connector without room passes the flow on to the next one") {
   Fixture f;
   const FlowKey flow = f.request();
   f.answer(f.grant_of(1, {f.connector_of(1, {f.relay(1)}), f.connector_of(2, {f.relay(1)})}));
-  f.handle(ConnectorReady{f.take<ConnectTo>()->peer});
+  f.ready(f.take<ConnectTo>()->peer);
   f.take<OpenFlow>();
+  f.take<ListenTo>();
   f.handle(f.refused(flow, 503, ProxyError::connection_limit_reached, "full"));
   const auto second = f.take<ConnectTo>();
   REQUIRE(second);
@@ -541,7 +542,7 @@ TEST_CASE("no connector online, and no relay in common, are said as such") {
     f.request();
     f.answer(f.grant_of(1, {f.connector_of(1, {f.relay(2)})}));
     f.advance(seconds(3));
-    f.handle(RelayAvailable{f.relay(2), "relay-2"});
+    f.handle(RelayAvailable{f.relay(2), "relay-2", f.kRoundTrip});
     CHECK(f.take<ConnectTo>()->relay == f.relay(2));
   }
   SECTION("no relay at all") {
@@ -566,7 +567,7 @@ TEST_CASE("a connection that is lost cuts its open flows and takes the others el
   CHECK(f.take<AbandonFlow>()->flow == asking);
   const auto connect = f.take<ConnectTo>();
   REQUIRE(connect);
-  f.handle(ConnectorReady{connect->peer});
+  f.ready(connect->peer);
   CHECK(f.take<OpenFlow>()->flow == asking);
   f.handle(FlowEnded{open, 7, 8, "cut"});
   const auto report = f.take<Report>();
@@ -575,23 +576,314 @@ TEST_CASE("a connection that is lost cuts its open flows and takes the others el
   CHECK(report->report.bytes_up == 7);
 }
 
+// --- Silence.
+
+// TwoConnectors has a live flow on the first connector of a grant for two.
+struct TwoConnectors : Fixture {
+  explicit TwoConnectors(const Engine::Limits& limits = {}) : Fixture(limits) {
+    live = request();
+    answer(grant_of(1, {connector_of(1, {relay(1)}), connector_of(2, {relay(1)})}));
+    first = take<ConnectTo>()->peer;
+    ready(first);
+    hear(first);
+    handle(accepted(live));
+    take_all();
+  }
+
+  // connect_second brings a connection up to the other connector, with `flow` on its way there.
+  void connect_second(FlowKey flow) {
+    const auto connect = take<ConnectTo>();
+    REQUIRE(connect);
+    CHECK(connect->connector == connector(2));
+    second = connect->peer;
+    ready(second);
+    const auto open = take<OpenFlow>();
+    REQUIRE(open);
+    CHECK(open->flow == flow);
+    CHECK(open->peer == second);
+    hear(second);
+  }
+
+  FlowKey live{};
+  PeerKey first{};
+  PeerKey second{};
+};
+
+TEST_CASE("a connector that says nothing for two round trips and the margin is passed over") {
+  TwoConnectors f;
+  const FlowKey flow = f.request();
+  CHECK(f.take<OpenFlow>()->peer == f.first);
+  CHECK(f.take<ListenTo>()->peer == f.first);
+  f.advance(f.kPatience - Duration(1));
+  CHECK(f.take_all().empty());
+  f.advance(Duration(1));
+  CHECK(f.take<AbandonFlow>()->flow == flow);
+  const auto listen = f.take<ListenTo>();
+  REQUIRE(listen);
+  CHECK(listen->peer == f.first);
+  CHECK(listen->ping_interval == milliseconds(500));
+  f.connect_second(flow);
+  f.handle(f.accepted(flow));
+  CHECK(f.take<FlowReady>()->flow == flow);
+  SECTION("the flow is reported once, where it is") {
+    CHECK(f.take<Report>()->report.connector == f.connector(2));
+    CHECK_FALSE(f.take<Report>());
+  }
+  SECTION("its live flow stays where it is") {
+    CHECK_FALSE(f.take<Cut>());
+    CHECK(f.engine.status(f.now).connectors[0].is_silent);
+    CHECK(f.engine.status(f.now).connectors[0].flow_count == 1);
+    f.handle(ConnectorLost{f.first, "idle"});
+    CHECK(f.take<Cut>()->flow == f.live);
+  }
+  SECTION("no flow asks it while it is silent") {
+    f.take_all();
+    f.request();
+    CHECK(f.take<OpenFlow>()->peer == f.second);
+  }
+  SECTION("once it is heard it is as good as before") {
+    f.hear(f.first);
+    f.take_all();
+    f.request();
+    CHECK(f.take<OpenFlow>()->peer == f.first);
+  }
+  SECTION("a late answer of it changes nothing") {
+    f.take_all();
+    f.handle(f.accepted(flow));
+    CHECK(f.take_all().empty());
+  }
+}
+
+TEST_CASE("a connector that is heard in time keeps the flows that wait for it") {
+  TwoConnectors f;
+  f.request();
+  f.take_all();
+  f.advance(f.kPatience - Duration(1));
+  f.hear(f.first);
+  f.advance(milliseconds(50) - Duration(1));
+  CHECK(f.take_all().empty());
+  f.advance(Duration(1));
+  CHECK(f.take<ListenTo>()->peer == f.first);  // It may die yet, before it answers.
+  f.advance(f.kPatience - Duration(1));
+  CHECK(f.take_all().empty());
+  f.advance(Duration(1));
+  CHECK(f.take<AbandonFlow>());
+}
+
+TEST_CASE("nobody listens while no flow waits") {
+  TwoConnectors f;
+  const FlowKey flow = f.request();
+  f.take_all();
+  f.hear(f.first);
+  f.handle(f.accepted(flow));
+  f.take_all();
+  f.advance(seconds(10));
+  CHECK(f.take_all().empty());
+}
+
+TEST_CASE("a question renews the listening, but not the time of a connector that is silent") {
+  TwoConnectors f;
+  f.request();
+  f.take_all();
+  SECTION("asked again before it was heard") {
+    f.advance(f.kPatience - Duration(1));
+    f.request();
+    CHECK_FALSE(f.take<ListenTo>());
+    f.advance(Duration(1));
+    CHECK(f.take<AbandonFlow>());
+    CHECK(f.take<AbandonFlow>());
+  }
+  SECTION("asked again after it was heard") {
+    f.hear(f.first);
+    f.advance(milliseconds(10));
+    f.request();
+    CHECK(f.take<ListenTo>());
+    f.advance(f.kPatience - Duration(1));
+    CHECK_FALSE(f.take<AbandonFlow>());
+    f.advance(Duration(1));
+    CHECK(f.take<AbandonFlow>());
+  }
+}
+
+TEST_CASE("the round trip that counts is the last one that was told, up to a second") {
+  struct Case {
+    Duration told;
+    Duration patience;
+  };
+  const auto told = GENERATE(Case{.told = milliseconds(1), .patience = milliseconds(402)},
+                             Case{.told = milliseconds(300), .patience = milliseconds(1000)},
+                             Case{.told = seconds(1), .patience = milliseconds(2400)},
+                             Case{.told = seconds(100), .patience = milliseconds(2400)});
+  TwoConnectors f;
+  const FlowKey before = f.request();
+  f.handle(ConnectorHeard{f.first, told.told});
+  f.handle(f.accepted(before));
+  f.advance(seconds(10));
+  f.request();
+  f.take_all();
+  f.advance(told.patience - Duration(1));
+  CHECK_FALSE(f.take<AbandonFlow>());
+  f.advance(Duration(1));
+  CHECK(f.take<AbandonFlow>());
+}
+
+TEST_CASE("a silent connector that is the only one is waited for") {
+  Fixture f;
+  f.open();
+  const FlowKey flow = f.request();
+  f.take_all();
+  f.advance(f.kPatience);
+  CHECK(f.take<ListenTo>());
+  CHECK(f.take_all().empty());
+  const FlowKey later = f.request();
+  CHECK(f.take<OpenFlow>()->flow == later);
+  f.hear(f.last_peer);
+  f.handle(f.accepted(flow));
+  CHECK(f.take<FlowReady>()->flow == flow);
+  f.handle(f.accepted(later));
+  CHECK(f.take<FlowReady>()->flow == later);
+}
+
+TEST_CASE("when all connectors are silent the flow waits, and is not refused") {
+  TwoConnectors f;
+  const FlowKey flow = f.request();
+  f.take_all();
+  f.advance(f.kPatience);
+  CHECK(f.take<AbandonFlow>());
+  f.connect_second(flow);
+  f.take_all();
+  f.advance(milliseconds(50));
+  f.advance(f.kPatience);
+  CHECK_FALSE(f.take<AbandonFlow>());
+  f.handle(ConnectorLost{f.second, "idle"});
+  f.take<AbandonFlow>();
+  CHECK_FALSE(f.take<FlowRefused>());
+  const auto connect = f.take<ConnectTo>();
+  REQUIRE(connect);
+  f.handle(ConnectorLost{connect->peer, "no"});
+  CHECK(f.take<OpenFlow>()->peer == f.first);  // The last resort.
+}
+
+TEST_CASE("being passed over counts as a try") {
+  TwoConnectors f({.connectors_tried_max = 1});
+  f.request();
+  f.take_all();
+  f.advance(f.kPatience);
+  CHECK_FALSE(f.take<AbandonFlow>());
+  CHECK_FALSE(f.take<ConnectTo>());
+}
+
+TEST_CASE("a connector whose relay died has its time anew through another one") {
+  TwoConnectors f;
+  f.handle(RelayAvailable{f.relay(2), "relay-2", f.kRoundTrip});
+  const FlowKey other = f.request("db.alias:5432");
+  const auto ask = f.take<AskGrant>();
+  REQUIRE(ask);
+  f.handle(GrantAnswered{ask->request, f.grant_of(2, {f.connector_of(1, {f.relay(1), f.relay(2)}),
+                                                      f.connector_of(2, {f.relay(2)})})});
+  CHECK(f.take<OpenFlow>()->flow == other);
+  f.take_all();
+  f.advance(f.kPatience - Duration(1));
+  f.handle(RelayLost{f.relay(1)});
+  CHECK(f.take<Reroute>()->peer == f.first);
+  f.advance(f.kPatience - Duration(1));
+  CHECK(f.take_all().empty());
+  f.advance(Duration(1));
+  CHECK(f.take<AbandonFlow>()->flow == other);
+}
+
+TEST_CASE("connectors that are slow to come up are raced, and the first that is ready has it") {
+  Fixture f;
+  const FlowKey flow = f.request();
+  f.answer(f.grant_of(1, {f.connector_of(1, {f.relay(1)}), f.connector_of(2, {f.relay(1)}),
+                          f.connector_of(3, {f.relay(1)})}));
+  const auto first = f.take<ConnectTo>();
+  REQUIRE(first);
+  CHECK(first->connector == f.connector(1));
+  f.advance(f.kPatience - Duration(1));
+  CHECK(f.take_all().empty());
+  f.advance(Duration(1));
+  const auto second = f.take<ConnectTo>();
+  REQUIRE(second);
+  CHECK(second->connector == f.connector(2));
+  CHECK(f.take_all().empty());  // The first is not given up.
+  SECTION("the first") {
+    f.ready(first->peer);
+    CHECK(f.take<OpenFlow>()->peer == first->peer);
+    f.take_all();
+    f.ready(second->peer);
+    CHECK(f.take_all().empty());
+  }
+  SECTION("the second") {
+    f.ready(second->peer);
+    CHECK(f.take<OpenFlow>()->peer == second->peer);
+    CHECK(f.take<ListenTo>()->peer == second->peer);
+    SECTION("and the first comes later") {
+      f.ready(first->peer);
+      CHECK(f.take_all().empty());
+    }
+    SECTION("and the first never comes") {
+      f.hear(second->peer);
+      f.handle(f.accepted(flow));
+      f.take_all();
+      f.advance(seconds(4) - f.kPatience);
+      CHECK(f.take<CloseConnector>()->peer == first->peer);
+      CHECK(f.take_all().empty());
+    }
+  }
+  SECTION("the third, when the second is slow as well") {
+    f.advance(f.kPatience);
+    const auto third = f.take<ConnectTo>();
+    REQUIRE(third);
+    CHECK(third->connector == f.connector(3));
+    f.ready(third->peer);
+    CHECK(f.take<OpenFlow>()->peer == third->peer);
+  }
+  SECTION("the third, at once when the second fails") {
+    f.handle(ConnectorLost{second->peer, "no"});
+    const auto third = f.take<ConnectTo>();
+    REQUIRE(third);
+    CHECK(third->connector == f.connector(3));
+    SECTION("or the first after all") {
+      f.handle(ConnectorLost{third->peer, "no"});
+      CHECK(f.take_all().empty());
+      f.ready(first->peer);
+      CHECK(f.take<OpenFlow>()->peer == first->peer);
+    }
+    SECTION("or none") {
+      f.handle(ConnectorLost{third->peer, "no"});
+      f.advance(seconds(4) - f.kPatience);
+      CHECK(f.take<CloseConnector>()->peer == first->peer);
+      CHECK(
+          f.take<FlowRefused>()->outcome.text ==
+          "no connector of \"Database\" can be reached: connector \"con-1\": it did not answer in "
+          "time");
+    }
+  }
+  SECTION("an application that gives up leaves nothing behind") {
+    f.handle(FlowEnded{flow, 0, 0, "given up"});
+    CHECK(f.engine.status(f.now).connectors[0].flow_count == 0);
+    CHECK(f.engine.status(f.now).connectors[1].flow_count == 0);
+  }
+}
+
 TEST_CASE("a lost relay reroutes its connections through another one in common") {
   Fixture f;
   f.request();
   f.answer(f.grant_of(1, {f.connector_of(1, {f.relay(1), f.relay(2)})}));
   const auto connect = f.take<ConnectTo>();
   SECTION("at once") {
-    f.handle(RelayAvailable{f.relay(2), "relay-2"});
-    f.handle(ConnectorReady{connect->peer});
+    f.handle(RelayAvailable{f.relay(2), "relay-2", f.kRoundTrip});
+    f.ready(connect->peer);
     f.take_all();
     f.handle(RelayLost{f.relay(1)});
   }
   SECTION("when it comes") {
-    f.handle(ConnectorReady{connect->peer});
+    f.ready(connect->peer);
     f.take_all();
     f.handle(RelayLost{f.relay(1)});
     CHECK(f.take_all().empty());
-    f.handle(RelayAvailable{f.relay(2), "relay-2"});
+    f.handle(RelayAvailable{f.relay(2), "relay-2", f.kRoundTrip});
   }
   const auto reroute = f.take<Reroute>();
   REQUIRE(reroute);
@@ -602,7 +894,7 @@ TEST_CASE("a lost relay reroutes its connections through another one in common")
 
 TEST_CASE("a lost relay fails what still connects through it") {
   Fixture f;
-  f.handle(RelayAvailable{f.relay(2), "relay-2"});
+  f.handle(RelayAvailable{f.relay(2), "relay-2", f.kRoundTrip});
   f.request();
   f.answer(f.grant_of(1, {f.connector_of(1, {f.relay(1), f.relay(2)})}));
   f.take<ConnectTo>();
@@ -726,7 +1018,7 @@ TEST_CASE("an application that gives up leaves nothing behind, at each step") {
   f.answer(f.grant_of());
   give_up(second);
   const FlowKey third = f.request();
-  f.handle(ConnectorReady{f.take<ConnectTo>()->peer});
+  f.ready(f.take<ConnectTo>()->peer);
   CHECK_FALSE(f.take<FlowReady>());
   give_up(third);
   f.handle(f.accepted(third));

@@ -22,10 +22,14 @@ Id<Tag> id_of(std::uint64_t number) {
 }
 
 struct Fixture {
+  static constexpr Duration kRoundTrip = std::chrono::milliseconds(50);
+  // kPatience is how long a connector may say nothing: two round trips and the margin.
+  static constexpr Duration kPatience = std::chrono::milliseconds(500);
+
   explicit Fixture(const Engine::Limits& limits = {}) : engine(limits, self, random) {
     handle(ViewReceived{snapshot({resource_of("db.internal", "Database")})});
     handle(ControllerUp{});
-    handle(RelayAvailable{relay(1), "relay-1"});
+    handle(RelayAvailable{relay(1), "relay-1", kRoundTrip});
     REQUIRE(take_all().empty());
   }
 
@@ -107,15 +111,19 @@ struct Fixture {
   FlowKey open(std::string_view target = "db.internal:5432") {
     const FlowKey flow = request(target);
     if (const auto ask = take<AskGrant>()) handle(GrantAnswered{ask->request, grant_of()});
-    if (const auto connect = take<ConnectTo>()) handle(ConnectorReady{connect->peer});
+    if (const auto connect = take<ConnectTo>()) ready(connect->peer);
     const auto out = take<OpenFlow>();
     REQUIRE(out);
     last_peer = out->peer;
+    if (const auto listen = take<ListenTo>()) hear(listen->peer);
     handle(accepted(flow));
     REQUIRE(take<FlowReady>());
     take<Report>();
     return flow;
   }
+
+  void ready(PeerKey peer) { handle(ConnectorReady{peer, kRoundTrip}); }
+  void hear(PeerKey peer) { handle(ConnectorHeard{peer, kRoundTrip}); }
 
   static FlowAnswered accepted(FlowKey flow) {
     return {.flow = flow, .status = 200, .error = std::nullopt, .details = {}, .id = std::nullopt};
