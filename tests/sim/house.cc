@@ -457,8 +457,6 @@ House::House(std::uint64_t seed, const Link& link, const std::function<Layout(Wo
   controller = std::make_unique<ControllerActor>(world, seed + 1);
   world.attach(*controller, kControllerAt);
   network_id = controller->ask("POST", "networks", {{"name", "office"}}, 201).at("id");
-  const Json connector_token = controller->ask(
-      "POST", "networks/" + network_id + "/connector-tokens", {{"name", "connector"}}, 201);
   const auto resource = [&](const char* name, const char* address, const char* port) {
     return controller
         ->ask("POST", "resources",
@@ -482,13 +480,7 @@ House::House(std::uint64_t seed, const Link& link, const std::function<Layout(Wo
                 .at("id");
 
   relay = make_relay("relay", kRelayAt, seed + 2);
-  connector = std::make_unique<ConnectorActor>(
-      world, seed + 3, Secret(connector_token.at("token").get<std::string>()), layout.connector);
-  connector->names["db.internal"] = {kServiceIp};
-  connector->names["web.internal"] = {kServiceIp};
-  connector->services[{kServiceIp, 5432}] = {
-      .on_bytes = [](std::string_view bytes, bool) { return std::string(bytes); }};
-  world.attach(*connector, connector->place());
+  connector = make_connector("connector", layout.connector, seed + 3);
   client = std::make_unique<ClientActor>(world, seed + 4, key.at("file").get<std::string>(),
                                          layout.client, layout.policy);
   world.attach(*client, client->place());
@@ -509,16 +501,41 @@ RelayActor& House::add_relay(const std::string& name, const SocketAddress& addre
   return *more_relays.back();
 }
 
+std::unique_ptr<ConnectorActor> House::make_connector(const std::string& name, const Place& place,
+                                                      std::uint64_t seed) {
+  const Json token = controller->ask("POST", "networks/" + network_id + "/connector-tokens",
+                                     {{"name", name}}, 201);
+  auto made = std::make_unique<ConnectorActor>(world, seed,
+                                               Secret(token.at("token").get<std::string>()), place);
+  made->names["db.internal"] = {kServiceIp};
+  made->names["web.internal"] = {kServiceIp};
+  made->services[{kServiceIp, 5432}] = {
+      .on_bytes = [](std::string_view bytes, bool) { return std::string(bytes); }};
+  world.attach(*made, place);
+  return made;
+}
+
+ConnectorActor& House::add_connector(const std::string& name, const SocketAddress& address) {
+  more_connectors.push_back(make_connector(name, {.realm = kPublic, .address = address},
+                                           world.seed() + 200 + more_connectors.size()));
+  return *more_connectors.back();
+}
+
 bool House::boot(Duration limit) {
   return world.run_until(
       [this] {
-        const std::size_t relays = 1 + more_relays.size();
-        return client->has_view && client->node().status(world.now()).relays.size() == relays &&
-               connector->node().engine() != nullptr &&
-               connector->node().engine()->configuration_revision() > 0 &&
-               connector->node().link().relays().bound_relays().size() == relays;
+        return client->has_view &&
+               client->node().status(world.now()).relays.size() == 1 + more_relays.size() &&
+               is_up(*connector) && std::ranges::all_of(more_connectors, [this](const auto& more) {
+                 return is_up(*more);
+               });
       },
       limit);
+}
+
+bool House::is_up(const ConnectorActor& actor) const {
+  return actor.node().engine() != nullptr && actor.node().engine()->configuration_revision() > 0 &&
+         actor.node().link().relays().bound_relays().size() == 1 + more_relays.size();
 }
 
 void House::check_wire(const Hop& hop, std::span<const std::byte> bytes) const {

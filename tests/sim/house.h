@@ -49,6 +49,7 @@ inline const SocketAddress kConnectorInside{IpAddress::v4({10, 1, 0, 2}), 40003}
 inline const SocketAddress kClientInside{IpAddress::v4({192, 168, 7, 2}), 40004};
 inline const IpAddress kServiceIp = IpAddress::v4({10, 20, 0, 10});
 inline const SocketAddress kSecondRelayAt{IpAddress::v4({198, 18, 0, 5}), 443};
+inline const SocketAddress kSecondConnectorAt{IpAddress::v4({198, 18, 0, 6}), 40006};
 // kCanary stands in every payload that a test sends.
 inline constexpr std::string_view kCanary = "canary-5e1f-do-not-read";
 
@@ -242,7 +243,10 @@ class House {
 
   // add_relay adds one more; before boot().
   RelayActor& add_relay(const std::string& name, const SocketAddress& address);
-  // boot lets time pass until client and connector are up.
+  // add_connector adds one more to the network, with the same private network behind it; before
+  // boot().
+  ConnectorActor& add_connector(const std::string& name, const SocketAddress& address);
+  // boot lets time pass until client and connectors are up.
   [[nodiscard]] bool boot(Duration limit = std::chrono::seconds(10));
 
   World world;
@@ -250,6 +254,7 @@ class House {
   std::unique_ptr<RelayActor> relay;
   std::vector<std::unique_ptr<RelayActor>> more_relays;
   std::unique_ptr<ConnectorActor> connector;
+  std::vector<std::unique_ptr<ConnectorActor>> more_connectors;
   std::unique_ptr<ClientActor> client;
   std::string network_id;
   std::string db_id;
@@ -260,6 +265,9 @@ class House {
  private:
   std::unique_ptr<RelayActor> make_relay(const std::string& name, const SocketAddress& address,
                                          std::uint64_t seed);
+  std::unique_ptr<ConnectorActor> make_connector(const std::string& name, const Place& place,
+                                                 std::uint64_t seed);
+  [[nodiscard]] bool is_up(const ConnectorActor& actor) const;
   void check_wire(const Hop& hop, std::span<const std::byte> bytes) const;
 };
 

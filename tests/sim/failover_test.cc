@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+// A connector that does not answer is passed over; its live flows stay with it.
+#include <algorithm>
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+#include <optional>
+#include <string>
+
+#include "house.h"
+
+namespace zt::sim {
+namespace {
+
+using namespace std::chrono_literals;
+
+long milliseconds_since(const House& house, Instant start) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(house.world.now().instant - start)
+      .count();
+}
+
+// TwoConnectors has a live flow through `used`, and another connector that could do as well.
+struct TwoConnectors {
+  TwoConnectors(std::uint64_t seed, const Link& link, path::RelayPolicy policy,
+                bool has_second_relay = false)
+      : house(seed_of(seed), link, [policy](World&) { return Layout{.policy = policy}; }),
+        second(house.add_connector("second", kSecondConnectorAt)) {
+    if (has_second_relay) house.add_relay("second", kSecondRelayAt);
+    REQUIRE(house.boot());
+    house.world.run_for(1s);  // The controller learns where the connectors are bound.
+    live = house.client->open("db.internal:5432");
+    REQUIRE(exchange(live, std::string(kCanary), 10s));
+    house.world.run_for(3s);
+    used = house.connector->open_flow_count() > 0 ? house.connector.get() : &second;
+    other = used == &second ? house.connector.get() : &second;
+    REQUIRE(used->open_flow_count() == 1);
+  }
+
+  // exchange sends `text` to "db", which sends it back, and waits for that.
+  bool exchange(client::FlowKey flow, const std::string& text, Duration limit) {
+    const std::string expected = house.client->flow(flow).received + text;
+    house.client->send(flow, text, false);
+    return house.world.run_until([&] { return house.client->flow(flow).received == expected; },
+                                 limit);
+  }
+
+  // open_within opens a flow and tells how long that took; nothing if it took longer than `limit`.
+  std::optional<long> open_within(Duration limit) {
+    const Instant asked = house.world.now().instant;
+    last = house.client->open("db.internal:5432");
+    if (!house.world.run_until([&] { return house.client->flow(last).is_ready; }, limit)) {
+      return std::nullopt;
+    }
+    return milliseconds_since(house, asked);
+  }
+
+  House house;
+  ConnectorActor& second;
+  ConnectorActor* used = nullptr;
+  ConnectorActor* other = nullptr;
+  client::FlowKey live{};
+  client::FlowKey last{};
+};
+
+TEST_CASE("killing the connector in use sends new flows to another one within a second",
+          "[sim][bound]") {
+  const auto policy = GENERATE(path::RelayPolicy::automatic, path::RelayPolicy::always_relay);
+  CAPTURE(policy);
+  TwoConnectors at(31, {.delay = 10ms}, policy);
+  INFO("replay: " << at.house.world.replay());
+  at.used->crash();
+  const auto first = at.open_within(1s);
+  REQUIRE(first);
+  CHECK(at.other->open_flow_count() == 1);
+  REQUIRE(at.exchange(at.last, std::string(kCanary), 1s));
+  // Probing the dead one costs the next flows nothing.
+  long slowest = 0;
+  for (int i = 0; i < 10; ++i) {
+    const auto next = at.open_within(1s);
+    REQUIRE(next);
+    slowest = std::max(slowest, *next);
+    at.house.world.run_for(200ms);
+  }
+  CHECK(slowest <= 100);
+  CHECK_FALSE(at.house.client->flow(at.live).is_over);
+  // QUIC decides about the live flow.
+  CHECK(at.house.world.run_until([&] { return at.house.client->flow(at.live).is_over; }, 40s));
+  WARN("the first new flow was ready after "
+       << *first << " ms of virtual time, the next ones after " << slowest
+       << " ms, on links of 10 ms");
+}
+
+TEST_CASE("a connector that died before its first flow costs that less than a second",
+          "[sim][bound]") {
+  const auto policy = GENERATE(path::RelayPolicy::automatic, path::RelayPolicy::always_relay);
+  CAPTURE(policy);
+  long slowest = 0;
+  for (const bool is_second : {false, true}) {  // One of the two is the first in the grant.
+    CAPTURE(is_second);
+    House house(seed_of(32), {.delay = 10ms},
+                [policy](World&) { return Layout{.policy = policy}; });
+    INFO("replay: " << house.world.replay());
+    ConnectorActor& second = house.add_connector("second", kSecondConnectorAt);
+    REQUIRE(house.boot());
+    house.world.run_for(1s);
+    (is_second ? second : *house.connector).crash();
+    const Instant asked = house.world.now().instant;
+    const auto flow = house.client->open("db.internal:5432");
+    REQUIRE(house.world.run_until([&] { return house.client->flow(flow).is_ready; }, 1s));
+    slowest = std::max(slowest, milliseconds_since(house, asked));
+  }
+  CHECK(slowest > 400);
+  WARN("ready after " << slowest << " ms of virtual time, on links of 10 ms");
+}
+
+TEST_CASE("a connector that hiccups for a second loses no live flow", "[sim][bound]") {
+  const auto policy = GENERATE(path::RelayPolicy::automatic, path::RelayPolicy::always_relay);
+  CAPTURE(policy);
+  TwoConnectors at(33, {.delay = 10ms}, policy);
+  INFO("replay: " << at.house.world.replay());
+  // It stands still, and what is sent to it is lost.
+  at.house.world.detach(*at.used);
+  const Instant stopped = at.house.world.now().instant;
+  at.house.client->send(at.live, "said meanwhile", false);
+  REQUIRE(at.open_within(1s));
+  CHECK(at.other->open_flow_count() == 1);
+  at.house.world.run_for(1s - (at.house.world.now().instant - stopped));
+  at.house.world.attach(*at.used, at.used->place());
+  at.house.world.wake(*at.used);
+  const Instant back = at.house.world.now().instant;
+  const std::string expected = std::string(kCanary) + "said meanwhile";
+  REQUIRE(at.house.world.run_until(
+      [&] { return at.house.client->flow(at.live).received == expected; }, 2s));
+  WARN("the live flow went on after " << milliseconds_since(at.house, back)
+                                      << " ms of virtual time");
+  REQUIRE(at.exchange(at.live, "and on", 1s));
+  CHECK_FALSE(at.house.client->flow(at.live).is_over);
+  // It is as good as before.
+  REQUIRE(at.open_within(1s));
+  CHECK(at.used->open_flow_count() == 2);
+}
+
+TEST_CASE("a flow waits for the only connector while that hiccups", "[sim]") {
+  const auto policy = GENERATE(path::RelayPolicy::automatic, path::RelayPolicy::always_relay);
+  CAPTURE(policy);
+  TwoConnectors at(34, {.delay = 10ms}, policy);
+  INFO("replay: " << at.house.world.replay());
+  at.other->crash();
+  at.house.world.detach(*at.used);
+  REQUIRE_FALSE(at.open_within(3s));
+  CHECK_FALSE(at.house.client->flow(at.last).is_over);
+  at.house.world.attach(*at.used, at.used->place());
+  at.house.world.wake(*at.used);
+  const auto& flow = at.house.client->flow(at.last);
+  REQUIRE(at.house.world.run_until([&] { return flow.is_ready; }, 2s));
+  CHECK(at.exchange(at.live, "and on", 1s));
+}
+
+TEST_CASE("the death of a relay is not taken for the silence of connectors", "[sim]") {
+  const auto delay = GENERATE(1ms, 10ms, 30ms);
+  CAPTURE(delay.count());
+  TwoConnectors at(36, {.delay = delay}, path::RelayPolicy::always_relay, true);
+  INFO("replay: " << at.house.world.replay());
+  const bool is_first = at.house.client->node().path_of(at.live)->remote == kRelayAt;
+  at.house.world.detach(is_first ? *at.house.relay : *at.house.more_relays[0]);
+  const auto opened = at.open_within(1s);
+  REQUIRE(opened);
+  CHECK(at.used->open_flow_count() == 2);
+  CHECK(at.other->open_flow_count() == 0);
+}
+
+TEST_CASE("on a lossy path no connector is passed over while it lives", "[sim]") {
+  const auto policy = GENERATE(path::RelayPolicy::automatic, path::RelayPolicy::always_relay);
+  CAPTURE(policy);
+  TwoConnectors at(35, {.delay = 25ms, .jitter = 10ms, .loss = 0.05}, policy);
+  INFO("replay: " << at.house.world.replay());
+  for (int i = 0; i < 50; ++i) REQUIRE(at.open_within(10s));
+  CHECK(at.used->open_flow_count() == 51);
+  CHECK(at.other->open_flow_count() == 0);
+}
+
+}  // namespace
+}  // namespace zt::sim
