@@ -180,6 +180,16 @@ std::optional<Instant> ControllerSession::next_deadline() const {
   return earlier_of(earlier_of(deadline_, heartbeat_at_), calls_.next_deadline());
 }
 
+std::optional<SocketAddress> ControllerSession::remote() const {
+  return connection_ ? endpoint_.remote_of(*connection_) : std::nullopt;
+}
+
+std::optional<Duration> ControllerSession::round_trip() const {
+  const auto statistics = connection_ ? endpoint_.statistics(*connection_) : std::nullopt;
+  if (!statistics) return std::nullopt;
+  return statistics->rtt_smoothed;
+}
+
 std::optional<http::CallKey> ControllerSession::call(std::string_view method, std::string_view path,
                                                      std::string body, const Now& now) {
   if (state_ != State::up || !connection_) return std::nullopt;
@@ -247,7 +257,8 @@ void ControllerSession::lose(std::string reason, const Now& now) {
   state_ = State::waiting;
   const Duration wait = backoff_.next();
   deadline_ = now.instant + wait;
-  events_.emplace_back(SessionDown{.reason = std::move(reason), .wait = wait});
+  down_reason_ = std::move(reason);
+  events_.emplace_back(SessionDown{.reason = down_reason_, .wait = wait});
 }
 
 void ControllerSession::stop(int status, std::string detail) {

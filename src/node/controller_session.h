@@ -135,6 +135,11 @@ class ControllerSession {
 
   [[nodiscard]] bool is_up() const { return state_ == State::up; }
   [[nodiscard]] const Authority& controller() const { return config_.controller; }
+  // down_reason says why the last try failed; empty before that.
+  [[nodiscard]] const std::string& down_reason() const { return down_reason_; }
+  // remote and round_trip tell of the connection, while there is one.
+  [[nodiscard]] std::optional<SocketAddress> remote() const;
+  [[nodiscard]] std::optional<Duration> round_trip() const;
 
  private:
   enum class State : std::uint8_t {
@@ -174,6 +179,7 @@ class ControllerSession {
   std::optional<Instant> deadline_;  // Of the state, if it has one.
   std::optional<Instant> heartbeat_at_;
   std::string last_failure_;
+  std::string down_reason_;
   std::deque<SessionEvent> events_;
 };
 

@@ -117,6 +117,7 @@ class DirectPaths {
 
   // --- Status.
 
+  [[nodiscard]] path::RelayPolicy policy() const { return config_.policy; }
   [[nodiscard]] bool is_direct(quic::ConnectionKey connection) const;
   // finder_count returns how many connections have a finder.
   [[nodiscard]] std::size_t finder_count() const { return entries_.size(); }

@@ -164,6 +164,22 @@ const RelayPlace* Link::place_of(const RelayId& relay) const {
   return found == places_.end() ? nullptr : &*found;
 }
 
+path::NetworkFacts Link::network_facts() const {
+  if (!local_) return {};
+  path::NetworkFacts facts{.port = local_->port,
+                           .is_v4 = local_->is_v4,
+                           .is_v6 = local_->is_v6,
+                           .addresses = local_->addresses,
+                           .advertised = advertised_,
+                           .sightings = {}};
+  for (const RelayId& relay : relays_.bound_relays()) {
+    const auto standing = relays_.standing(relay);
+    if (!standing || !standing->remote) continue;
+    facts.sightings.push_back({.relay = *standing->remote, .observed = standing->observed});
+  }
+  return facts;
+}
+
 void Link::take_endpoint_events(const Now& now) {
   while (auto event = endpoint_.poll_event()) {
     if (controller_.handle(*event, now)) continue;

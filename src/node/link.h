@@ -31,6 +31,7 @@
 #include "quic/endpoint.h"
 #include "zt/base/random.h"
 #include "zt/base/time.h"
+#include "zt/path/nat_verdict.h"
 
 namespace zt::node {
 
@@ -99,8 +100,12 @@ class Link {
   [[nodiscard]] const RelayBindings& relays() const { return relays_; }
   [[nodiscard]] DirectPaths& paths() { return paths_; }
   [[nodiscard]] const DirectPaths& paths() const { return paths_; }
-  // place_of returns what the controller said about a relay.
+  // place_of returns what the controller said about a relay, places about all.
   [[nodiscard]] const RelayPlace* place_of(const RelayId& relay) const;
+  [[nodiscard]] const std::vector<RelayPlace>& places() const { return places_; }
+  // network_facts returns what is known of the network: by set_local, and by the relays that we
+  // are bound at. Before set_local nothing is.
+  [[nodiscard]] path::NetworkFacts network_facts() const;
 
  private:
   struct OfController {};

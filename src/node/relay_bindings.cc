@@ -33,6 +33,7 @@ struct RelayBindings::Leg {
   bool is_rebinding = false;                // The network has changed.
   std::optional<SocketAddress> observed;    // Our address as the relay sees it.
   std::string last_failure = "no answer";
+  std::string lost_because;  // Empty until the first try has failed.
 };
 
 RelayBindings::RelayBindings(const Limits& limits, quic::Endpoint& endpoint, Random& random)
@@ -152,8 +153,9 @@ void RelayBindings::lose(Leg& leg, std::string reason, const Now& now) {
   leg.state = Leg::State::waiting;
   const Duration wait = leg.backoff.next();
   leg.deadline = now.instant + wait;
+  leg.lost_because = std::move(reason);
   events_.emplace_back(
-      RelayUnbound{.relay = leg.place.id, .reason = std::move(reason), .wait = wait});
+      RelayUnbound{.relay = leg.place.id, .reason = leg.lost_because, .wait = wait});
 }
 
 // --- Our network, and the relay's silence.
@@ -398,6 +400,21 @@ std::optional<Duration> RelayBindings::round_trip(const RelayId& relay) const {
     }
   }
   return std::nullopt;
+}
+
+std::optional<RelayBindings::Standing> RelayBindings::standing(const RelayId& relay) const {
+  const auto leg = std::ranges::find(legs_, relay, [](const Leg& each) { return each.place.id; });
+  if (leg == legs_.end()) return std::nullopt;
+  Standing standing{.is_bound = leg->state == Leg::State::bound};
+  if (leg->remote.port != 0) standing.remote = leg->remote;
+  if (standing.is_bound) {
+    standing.is_silent = leg->is_suspect;
+    if (!leg->is_rebinding) standing.observed = leg->observed;
+    standing.round_trip = round_trip(relay);
+  } else {
+    standing.reason = leg->lost_because;
+  }
+  return standing;
 }
 
 RelayBindings::Leg* RelayBindings::find(const RelayId& relay) {

@@ -112,6 +112,18 @@ class RelayBindings {
   [[nodiscard]] std::vector<RelayId> bound_relays() const;
   // round_trip returns the smoothed round trip to a bound relay.
   [[nodiscard]] std::optional<Duration> round_trip(const RelayId& relay) const;
+  // Standing is how we and one relay stand.
+  struct Standing {
+    bool is_bound = false;
+    bool is_silent = false;                 // Bound, and it leaves us without an answer.
+    std::string reason;                     // Why the last try failed, unless it is bound.
+    std::optional<SocketAddress> remote;    // The address of this try, or of the last.
+    std::optional<SocketAddress> observed;  // Our address as the relay sees it, if it is bound and
+                                            // has answered since our network changed.
+    std::optional<Duration> round_trip;
+  };
+  // standing returns nothing for a relay that is spare, or not on the list.
+  [[nodiscard]] std::optional<Standing> standing(const RelayId& relay) const;
 
  private:
   struct Leg;
