@@ -12,6 +12,7 @@
 #include "app/client_up.h"
 #include "app/command.h"
 #include "app/control_client.h"
+#include "app/netcheck.h"
 #include "wire/json.h"
 
 namespace zt::app {
@@ -64,6 +65,14 @@ ExitCode show(const Query& query, std::string (*to_text)(std::string_view)) {
     fmt::print("{}", to_text(answer->line));
   }
   return ExitCode::ok;
+}
+
+ExitCode netcheck(const Query& query) {
+  const auto answer = ask_client(query.socket, request("netcheck"));
+  if (!answer) return fail(answer.error());
+  if (!is_ok(answer->line)) return fail(failure_of(answer->line));
+  fmt::print("{}", query.is_json ? answer->line + "\n" : netcheck_text(answer->line));
+  return is_working_netcheck(answer->line) ? ExitCode::ok : ExitCode::unreachable;
 }
 
 // number_in returns a number, or 0: the client that runs may be of another version.
@@ -207,6 +216,45 @@ CLI::App* add_query(CLI::App& client, Chosen& chosen, const char* name, const ch
   return command;
 }
 
+void add_netcheck(CLI::App& client, Chosen& chosen) {
+  auto query = std::make_shared<Query>();
+  CLI::App* command =
+      add_query(client, chosen, "netcheck", "Show what the network allows: UDP, NAT, direct paths",
+                query, netcheck);
+  query->add_json_to(*command);
+  command->footer(
+      "Asks the running client, which stands in touch with the controller and its relays; nothing\n"
+      "is sent for it. It shows the controller; each relay, with the family and the round trip, "
+      "or\n"
+      "why it is not bound; this machine's addresses; the NAT; and what follows for direct paths.\n"
+      "\n"
+      "The NAT is told from the address and port that each relay sees (RFC 4787, section 4.1):\n"
+      "  no NAT                       relays see this machine's own address and port\n"
+      "  endpoint-independent         all relays see the same: direct paths are likely\n"
+      "  address-dependent            another for each relay's address: a symmetric NAT, direct\n"
+      "                               paths only to peers whose NAT lets them in\n"
+      "  address and port-dependent   another even for two ports of one relay's address; the same\n"
+      "  unknown                      too few relays to tell; the line says what is missing\n"
+      "How a NAT filters (section 5) is not tested, nor is anything beyond the relays. Of a\n"
+      "connection in use, `zt client status --paths` shows what was really tried.\n"
+      "\n"
+      "Where direct paths are unlikely, forward a UDP port to this machine and start the client\n"
+      "with --udp-port PORT --advertise ADDRESS:PORT, or use IPv6.\n"
+      "\n"
+      "--json prints one object: \"working\", \"controller\", \"relays\" (\"bound\", \"reason\",\n"
+      "\"family\", \"round_trip_ms\", \"observed\"), \"ipv4\" and \"ipv6\" (\"addresses\", "
+      "\"reach\",\n"
+      "\"mapping\", \"direct_peers\": none, unknown, few, most or any), \"conclusion\".\n"
+      "\n"
+      "Exit codes: 0 the controller is up and a relay is bound; 4 if not, or no client is "
+      "running;\n"
+      "3 it is another user's client.\n"
+      "\n"
+      "Examples:\n"
+      "  zt client netcheck\n"
+      "  zt client netcheck --json | jq -r .ipv4.mapping");
+}
+
 }  // namespace
 
 void add_client_commands(CLI::App& app, Chosen& chosen) {
@@ -221,6 +269,7 @@ void add_client_commands(CLI::App& app, Chosen& chosen) {
   status_command->add_flag("--paths", status->shows_paths,
                            "Show what was tried to reach each connector directly");
   status->add_json_to(*status_command);
+  add_netcheck(*client, chosen);
   auto resources = std::make_shared<Query>();
   resources->add_json_to(
       *add_query(*client, chosen, "resources", "List what you may reach", resources,

@@ -17,6 +17,7 @@
 #include "app/client_status.h"
 #include "app/control_server.h"
 #include "app/forward_ingress.h"
+#include "app/netcheck.h"
 #include "app/node_defaults.h"
 #include "app/proxy_ingress.h"
 #include "app/socks_ingress.h"
@@ -227,6 +228,7 @@ ExitCode run(const ClientUpSettings& settings, const IngressWishes& wishes, gran
   auto opened = ControlServer::open(
       **shell, settings.socket,
       {.status = [&] { return status_json((*shell)->node(), facts, ingress.status, loop.now()); },
+       .netcheck = [&] { return netcheck_json(netcheck_of((*shell)->node().link())); },
        .down = [&] { loop.stop(); }});
   if (!opened) {
     return report(ExitCode::failed,

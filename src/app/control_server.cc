@@ -125,6 +125,8 @@ void ControlServer::serve(std::uint64_t number, Connection& connection, std::str
   const std::string op = wire::text_or_empty(request, "op");
   if (op == "status") {
     say(number, handlers_.status() + "\n");
+  } else if (op == "netcheck") {
+    say(number, handlers_.netcheck() + "\n");
   } else if (op == "down") {
     say(number, to_line({{"ok", true}}));
     handlers_.down();

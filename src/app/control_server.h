@@ -8,7 +8,7 @@
 //   flow's. Callers other than the client's own user and root are refused by the kernel's word
 //   about who they are (SO_PEERCRED), not by anything that they say.
 //
-//     {"op":"status"}  {"op":"down"}  {"op":"wait"}
+//     {"op":"status"}  {"op":"netcheck"}  {"op":"down"}  {"op":"wait"}
 //     {"op":"connect","target":"host:port"}  {"op":"ping","target":"host:port"}
 //
 // Limits   connections_max; request_size_max; request_timeout until the line is complete.
@@ -29,7 +29,8 @@ namespace zt::app {
 class ControlServer {
  public:
   struct Handlers {
-    std::move_only_function<std::string()> status;  // A JSON object as text.
+    std::move_only_function<std::string()> status;    // A JSON object as text.
+    std::move_only_function<std::string()> netcheck;  // Another.
     std::move_only_function<void()> down;
   };
 
