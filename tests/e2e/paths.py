@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """A live flow and its paths: through the relay first, direct soon, back when that path dies, on
-when the laptop changes its address, and over to another relay when the one in use is killed."""
+when the laptop changes its address, and over to another relay when the one in use is killed. On the
+way, `zt client netcheck` says what the network allows: without a NAT, behind one, and without UDP.
+"""
 import json
 import time
 
@@ -98,11 +100,86 @@ route add default via 10.1.0.1
     home.wait_until("the path is direct again", lambda: path(home) == "direct", 90)
 
 
-def survives_a_relay(home):
+def opens_a_second_relay(home):
     home.client_role.stop()
     second = home.start_relay("second", 4434)
     home.wait_until("the connector is bound at both relays",
                     lambda: home.connector.log().count("connector  bound at a relay") == 2)
+    return second
+
+
+def netcheck(home):
+    done = home.client("netcheck", "--json")
+    return done.returncode, json.loads(done.stdout)
+
+
+def are_both_bound(home):
+    return [relay["bound"] for relay in netcheck(home)[1]["relays"]] == [True, True]
+
+
+def says_what_the_network_allows(home):
+    home.sign_in(direct=True)
+    home.wait_until("the client is bound at both relays", lambda: are_both_bound(home))
+    code, said = netcheck(home)
+    home.check("netcheck --json: all is well, exit code 0",
+               (code, said["working"], said["controller"]["up"]) == (0, True, True), str(said))
+    home.check("each relay is bound by IPv4, with a round trip, and sees the laptop itself",
+               [(relay["bound"], relay["family"], relay["round_trip_ms"] > 0, relay["observed"])
+                for relay in said["relays"]] ==
+               [(True, "IPv4", True, f"{ROAMED}:{said['udp_port']}")] * 2, str(said["relays"]))
+    home.check("so there is no NAT, and IPv6 leads nowhere",
+               (said["ipv4"]["addresses"], said["ipv4"]["mapping"],
+                said["ipv6"]["direct_peers"]) == ([ROAMED], "none", "none"), str(said))
+    text = home.client("netcheck").stdout
+    home.check("netcheck says it to people, and what will happen",
+               "no NAT" in text and "direct paths are likely with any peer" in text, text)
+
+
+def says_what_a_nat_does(home):
+    """The internet gives the laptop another port for each destination."""
+    home.must("inet", "nft", "-f", "-", input=f"""
+table ip nat {{
+  chain out {{ type nat hook postrouting priority srcnat
+    ip saddr {ROAMED} oifname {{ "relay", "gate" }} masquerade random
+  }}
+}}""")
+    home.client_role.stop()
+    home.sign_in(direct=True)
+    home.wait_until("the client is bound at both relays", lambda: are_both_bound(home))
+    _, said = netcheck(home)
+    home.check("two ports of one host see two ports: address and port-dependent mapping",
+               (said["ipv4"]["mapping"], said["ipv4"]["direct_peers"]) ==
+               ("address-and-port-dependent", "few"), str(said))
+    home.check("which limits whom a direct path is likely with",
+               "neither symmetric nor port-restricted" in said["conclusion"], said["conclusion"])
+
+
+def says_who_blocks_udp(home):
+    home.client_role.stop()
+    home.must("inet", "nft", "-f", "-", input=f"""
+delete table ip nat
+table ip cut {{
+  chain through {{ type filter hook forward priority 0
+    ip saddr {ROAMED} oifname "relay" drop
+  }}
+}}""")
+    home.sign_in()
+    home.wait_until("no relay has answered", lambda: all(
+        relay["reason"] for relay in netcheck(home)[1]["relays"]))
+    code, said = netcheck(home)
+    home.check("UDP to the relays is blocked: exit code 4, and each relay's reason",
+               (code, said["working"], said["controller"]["up"]) == (4, False, True) and
+               all("no answer" in relay["reason"] for relay in said["relays"]), str(said))
+    home.check("and what must be allowed", f"UDP to {house.RELAY}:" in said["conclusion"],
+               said["conclusion"])
+    block(home, False)
+    home.wait_until("netcheck exits 0 when it is allowed", lambda: netcheck(home)[0] == 0, 60)
+    home.check("then it says that the operator keeps flows on relays",
+               netcheck(home)[1]["conclusion"].startswith("relayed only"))
+
+
+def survives_a_relay(home, second):
+    home.client_role.stop()
     home.sign_in("--forward", f"{PORT}={TARGET}")
     home.wait_until("the client knows both relays", lambda: len(home.status()["relays"]) == 2)
     home.wait_until_reached(TARGET)
@@ -127,7 +204,11 @@ def story(home):
     flow = Flow(home)
     survives_the_path(home, flow)
     survives_roaming(home, flow)
-    survives_a_relay(home)
+    second = opens_a_second_relay(home)
+    says_what_the_network_allows(home)
+    says_what_a_nat_does(home)
+    says_who_blocks_udp(home)
+    survives_a_relay(home, second)
 
 
 house.tell(story)
