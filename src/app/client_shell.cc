@@ -68,18 +68,11 @@ void ClientShell::keep_flows(const std::filesystem::path& path) {
 void ClientShell::start() {
   warn_about_buffers(log_, *port_, loop_.now().unix_time);
   node_.start(loop_.now());
-  network_ = std::make_unique<LocalNetwork>(
-      loop_, log_, *port_,
-      LocalNetwork::Handlers{.on_local =
-                                 [this](const node::LocalPort& local) {
-                                   node_.set_local(local, loop_.now());
-                                   driver_.settle();
-                                 },
-                             .on_change =
-                                 [this] {
-                                   node_.network_changed(loop_.now());
-                                   driver_.settle();
-                                 }});
+  network_ =
+      std::make_unique<LocalNetwork>(loop_, log_, *port_, [this](const node::LocalPort& local) {
+        node_.set_local(local, loop_.now());
+        driver_.settle();
+      });
   network_->start();
 }
 

@@ -7,8 +7,8 @@
 
 namespace zt::app {
 
-LocalNetwork::LocalNetwork(io::Loop& loop, Log& log, const io::UdpPort& port, Handlers handlers)
-    : loop_(loop), log_(log), port_(port), handlers_(std::move(handlers)), timer_(loop, [this] {
+LocalNetwork::LocalNetwork(io::Loop& loop, Log& log, const io::UdpPort& port, OnLocal on_local)
+    : loop_(loop), log_(log), port_(port), on_local_(std::move(on_local)), timer_(loop, [this] {
         timer_.arm(loop_.now().instant + kInterval);
         read();
       }) {}
@@ -17,7 +17,6 @@ void LocalNetwork::start() {
   auto watch = io::NetworkWatch::create(loop_, [this] {
     log_.write(LogLevel::info, "the network has changed", {}, loop_.now().unix_time);
     read();
-    handlers_.on_change();
   });
   if (watch) {
     watch_ = std::move(*watch);
@@ -36,10 +35,11 @@ void LocalNetwork::read() {
                {{"reason", std::string(io::to_text(addresses.error()))}}, loop_.now().unix_time);
     return;
   }
-  handlers_.on_local({.port = port_.port(),
-                      .is_v4 = port_.has_v4(),
-                      .is_v6 = port_.has_v6(),
-                      .addresses = std::move(*addresses)});
+  on_local_({.port = port_.port(),
+             .is_v4 = port_.has_v4(),
+             .is_v6 = port_.has_v6(),
+             .addresses = std::move(*addresses),
+             .sources = io::default_sources()});
 }
 
 }  // namespace zt::app

@@ -4,8 +4,8 @@
 //
 // Theory of operation
 //   The kernel tells of changes (io/network_watch.h). Where it cannot, the addresses are read every
-//   kInterval: a change is then noticed later, and a route that changes alone not at all. If they
-//   cannot be read, the node keeps the last ones that it was told.
+//   kInterval: a change is then noticed later. If they cannot be read, the node keeps the last ones
+//   that it was told.
 
 #include <functional>
 #include <memory>
@@ -20,15 +20,11 @@ namespace zt::app {
 
 class LocalNetwork {
  public:
-  struct Handlers {
-    // Where the node is; called by start(), and after changes.
-    std::move_only_function<void(const node::LocalPort&)> on_local;
-    // The network is another one, after on_local.
-    io::Callback on_change;
-  };
+  using OnLocal = std::move_only_function<void(const node::LocalPort&)>;
 
-  // `loop`, `log` and `port` outlive the object.
-  LocalNetwork(io::Loop& loop, Log& log, const io::UdpPort& port, Handlers handlers);
+  // `loop`, `log` and `port` outlive the object. `on_local` is called by start(), and when
+  // something may have changed.
+  LocalNetwork(io::Loop& loop, Log& log, const io::UdpPort& port, OnLocal on_local);
   LocalNetwork(const LocalNetwork&) = delete;
   LocalNetwork& operator=(const LocalNetwork&) = delete;
 
@@ -43,7 +39,7 @@ class LocalNetwork {
   io::Loop& loop_;
   Log& log_;
   const io::UdpPort& port_;
-  Handlers handlers_;
+  OnLocal on_local_;
   std::unique_ptr<io::NetworkWatch> watch_;
   io::Timer timer_;
 };

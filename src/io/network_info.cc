@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <optional>
 
+#include "io/descriptor.h"
 #include "io/native_address.h"
 
 namespace zt::io {
@@ -15,6 +17,24 @@ namespace {
 struct FreeList {
   void operator()(ifaddrs* list) const { ::freeifaddrs(list); }
 };
+
+// Documentation addresses (RFC 5737, RFC 3849): of the internet, and nobody's.
+const IpAddress kSomewhereV4 = IpAddress::v4({192, 0, 2, 1});
+const IpAddress kSomewhereV6 =
+    IpAddress::v6({0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
+
+constexpr std::uint16_t kDiscardPort = 9;  // RFC 863; any would do.
+
+// source_toward connects a UDP socket, which is nothing but a question to the routing table.
+std::optional<IpAddress> source_toward(const IpAddress& remote) {
+  const Descriptor socket(
+      ::socket(remote.is_v4() ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!socket.is_open()) return std::nullopt;
+  const NativeAddress address({.ip = remote, .port = kDiscardPort});
+  if (::connect(socket.number(), &address.generic, address.size) != 0) return std::nullopt;
+  const auto source = local_address_of(socket.number());
+  return source ? std::optional(source->ip) : std::nullopt;
+}
 
 }  // namespace
 
@@ -35,6 +55,14 @@ std::expected<std::vector<IpAddress>, SocketError> own_addresses() {
   const auto repeated = std::ranges::unique(addresses);
   addresses.erase(repeated.begin(), repeated.end());
   return addresses;
+}
+
+std::vector<IpAddress> default_sources() {
+  std::vector<IpAddress> sources;
+  for (const IpAddress& somewhere : {kSomewhereV4, kSomewhereV6}) {
+    if (const auto source = source_toward(somewhere)) sources.push_back(*source);
+  }
+  return sources;
 }
 
 }  // namespace zt::io

@@ -15,4 +15,8 @@ namespace zt::io {
 // therefore a failure is an error and not an empty list. Errors: limit, failed.
 [[nodiscard]] std::expected<std::vector<IpAddress>, SocketError> own_addresses();
 
+// default_sources returns the addresses from which packets to the internet leave: at most one of
+// each family, IPv4 first; none without a route. It asks the routing table and sends nothing.
+[[nodiscard]] std::vector<IpAddress> default_sources();
+
 }  // namespace zt::io

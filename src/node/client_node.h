@@ -84,9 +84,7 @@ class ClientNode {
 
   // --- The engine contract.
 
-  // set_local and network_changed are those of Link.
   void set_local(const LocalPort& local, const Now& now) { link_.set_local(local, now); }
-  void network_changed(const Now& now) { link_.network_changed(now); }
   void start(const Now& now);
   // leave closes one connection, and returns false if there is none left. The newest is first: what
   // goes through a relay has ended before the relay forgets this node. Only poll_transmit()

@@ -126,10 +126,8 @@ class ConnectorNode {
               const Now& now);
   void flow_ended(FlowKey flow, std::uint64_t bytes_up, std::uint64_t bytes_down,
                   connector::FlowEnd cause, const Now& now);
-  // set_local and network_changed are those of Link. The machine's own addresses are not dialled
-  // for others.
+  // set_local is that of Link. The machine's own addresses are not dialled for others.
   void set_local(const LocalPort& local, const Now& now);
-  void network_changed(const Now& now) { link_.network_changed(now); }
 
   // --- Bytes of TCP flows.
 

@@ -129,8 +129,8 @@ class ControllerSession {
                                                   std::string body, const Now& now);
   // restart_watch asks for a snapshot again, because what we hold does not fit what arrived.
   void restart_watch(const Now& now);
-  // network_changed says that our addresses or routes are others: a connection goes on from the
-  // new one, and a wait ends.
+  // network_changed says that our packets leave from other addresses: a connection goes on from
+  // there, and a wait ends.
   void network_changed(const Now& now);
 
   [[nodiscard]] bool is_up() const { return state_ == State::up; }

@@ -96,7 +96,7 @@ class DirectPaths {
   // set_relay says through which relay the connection works from now on, should it not be direct,
   // and moves it there. It returns false for an unknown connection: the caller has to move it.
   bool set_relay(quic::ConnectionKey connection, const SocketAddress& relay, const Now& now);
-  // network_changed says that our addresses or routes are others, before set_local; then
+  // network_changed says that our packets leave from other addresses, before set_local; then
   // relay_rebound, for each relay, that it can be used from there.
   void network_changed(const Now& now);
   void relay_rebound(const SocketAddress& relay, const Now& now);

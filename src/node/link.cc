@@ -37,25 +37,14 @@ void Link::start(const Now& now) {
 
 void Link::set_local(const LocalPort& local, const Now& now) {
   if (local_ == local) return;
-  const bool is_first = !local_;
+  // Between two networks there is no source, and nowhere to go on from.
+  const bool has_moved = local_ && !local.sources.empty() && local_->sources != local.sources;
   local_ = local;
-  if (is_first) {
-    tell_paths(now);
-  } else {
-    network_changed(now);
+  if (has_moved) {
+    controller_.network_changed(now);
+    relays_.network_changed(now);
+    paths_.network_changed(now);
   }
-}
-
-void Link::network_changed(const Now& now) {
-  // Between two networks there is nowhere to go on from.
-  if (!local_ || std::ranges::none_of(local_->addresses, [](const IpAddress& address) {
-        return kind_of(address) == AddressKind::global;
-      })) {
-    return;
-  }
-  controller_.network_changed(now);
-  relays_.network_changed(now);
-  paths_.network_changed(now);
   tell_paths(now);
 }
 

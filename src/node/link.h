@@ -48,6 +48,7 @@ struct LocalPort {
   bool is_v4 = false;
   bool is_v6 = false;
   std::vector<IpAddress> addresses;  // All of the machine, loopback included.
+  std::vector<IpAddress> sources;    // From which packets leave by the default routes.
 
   friend bool operator==(const LocalPort&, const LocalPort&) = default;
 };
@@ -75,11 +76,10 @@ class Link {
   Link& operator=(const Link&) = delete;
 
   void start(const Now& now);
-  // set_local says where the node is. Until then no direct path is looked for. If it differs from
-  // before, the network has changed.
+  // set_local says where the node is. Until then no direct path is looked for. When the sources of
+  // packets differ from before, what is connected goes on from the new ones at once; an interface
+  // more or less only makes for other candidates.
   void set_local(const LocalPort& local, const Now& now);
-  // network_changed says that the network is another one even if the addresses are the same.
-  void network_changed(const Now& now);
   void handle(const quic::ReceivedDatagrams& datagrams, const Now& now);
   void handle_timeout(const Now& now);
   [[nodiscard]] std::optional<quic::Transmit> poll_transmit(std::span<std::byte> buffer,

@@ -92,7 +92,7 @@ class RelayBindings {
   // set_pass replaces the token; live legs present it at once. Nothing binds before the first pass.
   void set_pass(RelayPass pass, const Now& now);
 
-  // network_changed says that our addresses or routes are others.
+  // network_changed says that our packets leave from other addresses.
   void network_changed(const Now& now);
   // sent_to and heard_from are told of all datagrams of the node's port. They look nothing up.
   void sent_to(const SocketAddress& remote, Instant now);

@@ -210,6 +210,25 @@ TEST_CASE("a connector that moves goes on within 500 ms", "[sim][bound]") {
                                  << " ms of virtual time, on links of 10 ms");
 }
 
+TEST_CASE("an interface that comes and goes disturbs nobody", "[sim]") {
+  House house(seed_of(27), {.delay = 10ms});
+  INFO("replay: " << house.world.replay());
+  const auto flow = open_echo(house);
+  REQUIRE(house.world.run_until([&] { return is_direct(house, flow); }, 1s));
+  house.world.run_for(1s);
+  const auto before = house.client->node().path_of(flow);
+  house.client->has_container = true;
+  house.client->tell_addresses();
+  house.world.run_for(1s);
+  const auto after = house.client->node().path_of(flow);
+  REQUIRE(before);
+  REQUIRE(after);
+  // A new path would have begun with a new congestion window.
+  CHECK(after->statistics.congestion_window_size >= before->statistics.congestion_window_size);
+  CHECK(is_direct(house, flow));
+  REQUIRE(exchange(house, flow, "and on", 100ms));
+}
+
 TEST_CASE("the death of the relay in use costs a live flow less than half a second",
           "[sim][bound]") {
   House house(seed_of(26), {.delay = 10ms},

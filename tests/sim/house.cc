@@ -171,7 +171,8 @@ void ConnectorActor::tell_addresses() {
       {.port = address().port,
        .is_v4 = true,
        .is_v6 = false,
-       .addresses = {IpAddress::v4({127, 0, 0, 1}), IpAddress::v4({10, 20, 0, 2}), address().ip}},
+       .addresses = {IpAddress::v4({127, 0, 0, 1}), IpAddress::v4({10, 20, 0, 2}), address().ip},
+       .sources = {address().ip}},
       world_.now());
 }
 
@@ -322,10 +323,13 @@ void ClientActor::move(const Place& place) {
 }
 
 void ClientActor::tell_addresses() {
+  std::vector<IpAddress> addresses{IpAddress::v4({127, 0, 0, 1}), address().ip};
+  if (has_container) addresses.push_back(IpAddress::v4({172, 17, 0, 1}));
   node_->set_local({.port = address().port,
                     .is_v4 = true,
                     .is_v6 = false,
-                    .addresses = {IpAddress::v4({127, 0, 0, 1}), address().ip}},
+                    .addresses = std::move(addresses),
+                    .sources = {address().ip}},
                    world_.now());
 }
 

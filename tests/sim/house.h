@@ -200,12 +200,14 @@ class ClientActor final : public Actor {
   [[nodiscard]] AppFlow& flow(FlowKey key) { return flows_.at(key); }
   // node is what runs; there is none after a crash.
   [[nodiscard]] const node::ClientNode& node() const { return *node_; }
+  // tell_addresses tells the node where it is; `has_container` adds an interface to that.
+  void tell_addresses();
+  bool has_container = false;
   bool has_view = false;
   std::optional<node::Refused> refused;
 
  private:
   void start();
-  void tell_addresses();
   void carry_out(node::ClientNode::Effect& effect, const Now& now);
   void pump(FlowKey key, const Now& now);
   void end(FlowKey key, bool is_orderly, const Now& now);

@@ -97,12 +97,13 @@
 #include "zt/base/random.h"
 #include "zt/base/time.h"
 #include "zt/path/allowance.h"
-#include "zt/path/link.h"
 #include "zt/wire/candidates.h"
 #include "zt/wire/probe.h"
 
 namespace zt::path {
 
+enum class SocketId : std::uint32_t {};    // Chosen by the owner; a socket that is opened anew is
+                                           // another one.
 enum class PairNumber : std::uint32_t {};  // Not used twice within 2^32; 0 is none.
 
 enum class RelayPolicy : std::uint8_t {

@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "io/network_info.h"
 #include "run_until.h"
 #include "temporary_directory.h"
 
@@ -139,6 +140,20 @@ class NoDescriptors {
  private:
   rlimit before_{};
 };
+
+TEST_CASE("packets to the internet leave from the address of the default route, or not at all") {
+  const OwnNamespace network;
+  CHECK(default_sources().empty());
+  ip("link set lo up");
+  ip("address add 10.0.0.1/24 dev lo");
+  CHECK(default_sources().empty());
+  ip("route add default dev lo src 10.0.0.1");
+  CHECK(default_sources() == std::vector{IpAddress::v4({10, 0, 0, 1})});
+  ip("address add 10.0.1.1/24 dev lo");
+  CHECK(default_sources() == std::vector{IpAddress::v4({10, 0, 0, 1})});
+  ip("route replace default dev lo src 10.0.1.1");
+  CHECK(default_sources() == std::vector{IpAddress::v4({10, 0, 1, 1})});
+}
 
 }  // namespace
 
