@@ -79,6 +79,7 @@ void ClientNode::flow_ended(FlowKey flow, std::uint64_t bytes_up, std::uint64_t 
   if (reason != "finished") flows_.abandon(flow, kStreamRequestCancelled);
   unpair(flow, now);
   open_flows_.erase(flow);
+  link_.relays().set_active(!open_flows_.empty());
   answered_flows_.erase(flow);
   if (!engine_) return;
   engine_->handle(client::FlowEnded{.flow = flow,
@@ -327,6 +328,7 @@ void ClientNode::take_output(client::Engine::Output& output, const Now& now) {
     present_grant(*present);
   } else if (const auto* ready = std::get_if<client::FlowReady>(&output)) {
     open_flows_.insert(ready->flow);
+    link_.relays().set_active(true);
     effects_.emplace_back(FlowReady{ready->flow});
   } else if (auto* refused = std::get_if<client::FlowRefused>(&output)) {
     flows_.abandon(refused->flow, kStreamRequestCancelled);

@@ -302,6 +302,7 @@ void ConnectorNode::take_output(connector::Engine::Output& output, const Now& no
       if (!idle_check_at_) idle_check_at_ = now.instant + kIdleCheckInterval;
     }
     open_flows_.insert(accept->flow);
+    link_.relays().set_active(true);
     effects_.emplace_back(
         FlowOpened{.flow = accept->flow, .protocol = is_udp ? Protocol::udp : Protocol::tcp});
   } else if (const auto* refusal = std::get_if<connector::Refuse>(&output)) {
@@ -384,6 +385,7 @@ void ConnectorNode::flow_ended(FlowKey flow, std::uint64_t bytes_up, std::uint64
   flows_.unpair(flow);
   udp_flows_.erase(flow);
   open_flows_.erase(flow);
+  link_.relays().set_active(!open_flows_.empty());
   engine_->handle(
       connector::FlowEnded{
           .flow = flow, .bytes_up = bytes_up, .bytes_down = bytes_down, .cause = cause},

@@ -160,6 +160,18 @@ void RelayBindings::lose(Leg& leg, std::string reason, const Now& now) {
 
 // --- Our network, and the relay's silence.
 
+void RelayBindings::set_active(bool is_active) {
+  if (std::exchange(is_active_, is_active) == is_active) return;
+  for (const Leg& leg : legs_) {
+    if (leg.state == Leg::State::bound && !leg.is_suspect) keep_alive(leg);
+  }
+}
+
+void RelayBindings::keep_alive(const Leg& leg) {
+  endpoint_.ping_every(*leg.connection,
+                       is_active_ ? std::optional(limits_.active_keep_alive) : std::nullopt);
+}
+
 void RelayBindings::network_changed(const Now& now) {
   for (Leg& leg : legs_) {
     if (leg.state == Leg::State::bound) {
@@ -198,7 +210,7 @@ void RelayBindings::heard_from(const SocketAddress& remote, Instant now) {
     leg.watch_at.reset();
     leg.has_term = false;
     if (!std::exchange(leg.is_suspect, false)) continue;
-    endpoint_.ping_every(*leg.connection, std::nullopt);
+    keep_alive(leg);
     for (Leg& other : legs_) {  // Our network works, since now at the latest.
       if (other.is_suspect && !std::exchange(other.has_term, true)) ask(other, now);
     }
@@ -319,6 +331,7 @@ void RelayBindings::take_response(Leg& leg, const quic::ResponseReceived& receiv
   }
   leg.state = Leg::State::bound;
   leg.backoff.reset();
+  keep_alive(leg);
   events_.emplace_back(
       RelayBound{.relay = leg.place.id, .remote = leg.remote, .observed = observed});
 }

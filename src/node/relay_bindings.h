@@ -78,6 +78,8 @@ class RelayBindings {
     Duration silence_min = std::chrono::milliseconds(100);  // Of a relay, before it is pinged.
     Duration silence_max = std::chrono::seconds(2);
     Duration ping_interval = std::chrono::milliseconds(25);
+    // Of a leg, while flows are open: so long is a node out of reach whose NAT has forgotten it.
+    Duration active_keep_alive = std::chrono::seconds(1);
     Backoff::Limits backoff;
   };
 
@@ -92,6 +94,9 @@ class RelayBindings {
   // set_pass replaces the token; live legs present it at once. Nothing binds before the first pass.
   void set_pass(RelayPass pass, const Now& now);
 
+  // set_active says whether flows are open: then a NAT before this node that has forgotten it
+  // learns of it again within `active_keep_alive`, and the relay where it is.
+  void set_active(bool is_active);
   // network_changed says that our packets leave from other addresses.
   void network_changed(const Now& now);
   // sent_to and heard_from are told of all datagrams of the node's port. They look nothing up.
@@ -133,6 +138,7 @@ class RelayBindings {
   void bind(Leg& leg, const Now& now);
   void lose(Leg& leg, std::string reason, const Now& now);
   void take_response(Leg& leg, const quic::ResponseReceived& received, const Now& now);
+  void keep_alive(const Leg& leg);
   void restart(Leg& leg, const Now& now);
   void watch(Leg& leg, const Now& now);
   void ask(Leg& leg, Instant now);
@@ -146,6 +152,7 @@ class RelayBindings {
   Random& random_;
   std::vector<Leg> legs_;  // In the order of the controller's list.
   std::optional<RelayPass> pass_;
+  bool is_active_ = false;
   std::deque<RelayEvent> events_;
 };
 

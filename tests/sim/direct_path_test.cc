@@ -210,6 +210,26 @@ TEST_CASE("a connector that moves goes on within 500 ms", "[sim][bound]") {
                                  << " ms of virtual time, on links of 10 ms");
 }
 
+TEST_CASE("a path that is taken again after an outage is watched again", "[sim]") {
+  House house(seed_of(28), {.delay = 10ms});
+  INFO("replay: " << house.world.replay());
+  const auto flow = open_echo(house);
+  REQUIRE(house.world.run_until([&] { return is_direct(house, flow); }, 1s));
+  house.world.run_for(1s);
+  const auto cut_off = [&house](const Link& link) {
+    for (const SocketAddress& there : {kControllerAt, kRelayAt, kConnectorAt}) {
+      house.world.set_link(kClientAt.ip, there.ip, link);
+    }
+  };
+  cut_off({.is_blocked = true});
+  house.world.run_for(1s);
+  cut_off({.delay = 10ms});
+  house.world.run_until([&] { return !is_direct(house, flow); }, 1s);
+  REQUIRE(house.world.run_until([&] { return is_direct(house, flow); }, 90s));
+  house.world.set_link(kClientAt.ip, kConnectorAt.ip, {.is_blocked = true});
+  REQUIRE(exchange(house, flow, "and on", 1s));
+}
+
 TEST_CASE("an interface that comes and goes disturbs nobody", "[sim]") {
   House house(seed_of(27), {.delay = 10ms});
   INFO("replay: " << house.world.replay());

@@ -123,7 +123,7 @@ TEST_CASE("a live flow survives a restart of a NAT and a change of network", "[s
     REQUIRE(house.world.run_until([&] { return state.received == "a"; }, 5s));
     upheaval.happen(house);
     house.client->send(flow, "b", true);
-    CHECK(house.world.run_until([&] { return state.is_over; }, 30s));
+    CHECK(house.world.run_until([&] { return state.is_over; }, 3s));
     CHECK(state.is_orderly);
     CHECK(state.received == "ab");
   }
