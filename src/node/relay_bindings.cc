@@ -366,8 +366,6 @@ void RelayBindings::handle_timeout(const Now& now) {
           endpoint_.close(*leg.connection, kStreamNoError, "no answer", now.instant);
         break;
       case Leg::State::binding:
-        lose(leg, "the relay did not answer the binding", now);
-        break;
       case Leg::State::bound:  // By a request that is not answered, after the binding has ended.
         lose(leg, "the relay did not answer the binding", now);
         break;
