@@ -170,6 +170,17 @@ void log_listening(Log& log, const Ingress& ingress, UnixTime now) {
   }
 }
 
+// control_handlers answers `zt client …`; what it is given outlives it.
+ControlServer::Handlers control_handlers(ClientShell& shell, const ClientFacts& facts,
+                                         const std::vector<IngressStatus>& ingress) {
+  return {.status =
+              [&shell, &facts, &ingress] {
+                return status_json(shell.node(), facts, ingress, shell.loop().now());
+              },
+          .netcheck = [&shell] { return netcheck_json(netcheck_of(shell.node().link())); },
+          .down = [&shell] { shell.loop().stop(); }};
+}
+
 ExitCode run(const ClientUpSettings& settings, const IngressWishes& wishes, grant::ServiceKey& key,
              const StateDirectory& state, Starter& starter) {
   const auto report = [&starter](ExitCode code, const std::string& sentence) {
@@ -225,11 +236,8 @@ ExitCode run(const ClientUpSettings& settings, const IngressWishes& wishes, gran
     return report(opened.error().code, opened.error().sentence);
   }
   log_listening(log, ingress, loop.now().unix_time);
-  auto opened = ControlServer::open(
-      **shell, settings.socket,
-      {.status = [&] { return status_json((*shell)->node(), facts, ingress.status, loop.now()); },
-       .netcheck = [&] { return netcheck_json(netcheck_of((*shell)->node().link())); },
-       .down = [&] { loop.stop(); }});
+  auto opened = ControlServer::open(**shell, settings.socket,
+                                    control_handlers(**shell, facts, ingress.status));
   if (!opened) {
     return report(ExitCode::failed,
                   fmt::format("{}: {}", settings.socket, io::to_text(opened.error())));
