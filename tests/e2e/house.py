@@ -363,6 +363,30 @@ class House:
             print("\n".join(log.read_text(errors="replace").splitlines()[-LOG_TAIL:]))
 
 
+def echo(connection):
+    """Sends back what comes: a handler for House.serve."""
+    while piece := connection.recv(65536):
+        connection.sendall(piece)
+
+
+class EchoFlow:
+    """A live flow from a client's forwarded port to `echo`."""
+
+    def __init__(self, home, host, port):
+        self.connection = home.connect(host, ("127.0.0.1", port))
+        self.count = 0
+
+    def exchange(self):
+        """Sends a few bytes, and returns the seconds until they have come back."""
+        self.count += 1
+        text = f"{self.count:08}".encode()
+        start = time.monotonic()
+        self.connection.sendall(text)
+        if receive(self.connection, len(text)) != text:
+            raise StoryError("the flow has ended, or gave other bytes back")
+        return time.monotonic() - start
+
+
 def receive(connection, size):
     """Receives `size` bytes, or fewer if the stream ends before."""
     received = bytearray()

@@ -213,16 +213,11 @@ def target_of(door):
     return f"{door}.internal:7"
 
 
-def echo(connection):
-    while piece := connection.recv(65536):
-        connection.sendall(piece)
-
-
 def start_door(home, door, router):
     """Starts a connector, with a network of its own in which the router serves echo."""
     name = target_of(door).split(":", maxsplit=1)[0]
     home.add_name(GATEWAY, name, hosts=[door])
-    home.serve((GATEWAY, 7), echo, host=router)
+    home.serve((GATEWAY, 7), house.echo, host=router)
     home.admin("network", "create", door)
     home.offer(door, name, tcp="7", network=door)
     home.start_connector(door, door, "--udp-port", DOOR_PORT, host=door, network=door)
@@ -237,24 +232,6 @@ def start_laptop(home, laptop):
     forwards = [flag for door in DOORS
                 for flag in ("--forward", f"{port_of(door)}={target_of(door)}")]
     home.sign_in("--udp-port", LAPTOP_PORT, *forwards, direct=True, host=laptop)
-
-
-class Flow:
-    """A live flow through a client's port."""
-
-    def __init__(self, home, laptop, door):
-        self.connection = home.connect(laptop, ("127.0.0.1", port_of(door)))
-        self.count = 0
-
-    def exchange(self):
-        """Sends a few bytes, and returns the seconds until they have come back."""
-        self.count += 1
-        text = f"{self.count:08}".encode()
-        start = time.monotonic()
-        self.connection.sendall(text)
-        if house.receive(self.connection, len(text)) != text:
-            raise house.StoryError("the flow has ended, or gave other bytes back")
-        return time.monotonic() - start
 
 
 def way(home, laptop, door):
@@ -284,7 +261,7 @@ def meet(home, laptop, door):
     """Two sites see each other for the first time: returns seconds until direct, way, gap."""
     can = can_be_direct(laptop.kind, door.kind)
     seconds = ping_until_direct(home, laptop.host, door.host, DIRECT_WITHIN if can else RELAYED_FOR)
-    gap = Flow(home, laptop.host, door.host).exchange()
+    gap = house.EchoFlow(home, laptop.host, port_of(door.host)).exchange()
     return seconds, way(home, laptop.host, door.host), gap
 
 
@@ -325,7 +302,8 @@ def strict_firewall(home, laptop):
     home.check("a connector that may send UDP to port 443 of relay and controller only: relayed",
                ping_until_direct(home, laptop, "door-strict", RELAYED_FOR) is None and
                way(home, laptop, "door-strict").startswith("relayed:"), pairs(home, laptop))
-    home.check("and data flows", Flow(home, laptop, "door-strict").exchange() < GAP_MAX)
+    flow = house.EchoFlow(home, laptop, port_of("door-strict"))
+    home.check("and data flows", flow.exchange() < GAP_MAX)
 
 
 def two_routers(home, internet, door):
@@ -337,7 +315,8 @@ def two_routers(home, internet, door):
     seconds = ping_until_direct(home, "laptop-inner", door.host, DIRECT_WITHIN)
     home.check(f"a client behind two routers, both port-restricted cones: direct after {seconds} s",
                seconds is not None, pairs(home, "laptop-inner"))
-    home.check("and data flows", Flow(home, "laptop-inner", door.host).exchange() < GAP_MAX)
+    flow = house.EchoFlow(home, "laptop-inner", port_of(door.host))
+    home.check("and data flows", flow.exchange() < GAP_MAX)
 
 
 def same_router(home, door):
@@ -347,7 +326,7 @@ def same_router(home, door):
     where = way(home, "laptop-office", door.host)
     home.check(f"both behind the same router: direct after {seconds} s, by the network's addresses",
                where == f"direct {DOOR}:{DOOR_PORT}", pairs(home, "laptop-office"))
-    flow = Flow(home, "laptop-office", door.host)
+    flow = house.EchoFlow(home, "laptop-office", port_of(door.host))
     flow.exchange()
     # Guests of a wireless network often cannot reach each other, but what is outside.
     home.must(door.router, "nft", "-f", "-", input=f"""
@@ -368,7 +347,7 @@ add rule ip nat outbound iifname "lan" oifname "lan" snat to {door.outside}
 
 def forgetful_routers(home, laptop, door, is_direct):
     expected = "direct" if is_direct else "relayed"
-    flow = Flow(home, laptop.host, door.host)
+    flow = house.EchoFlow(home, laptop.host, port_of(door.host))
     flow.exchange()
     home.check(f"a flow is {expected}", way(home, laptop.host, door.host).startswith(expected),
                way(home, laptop.host, door.host))
@@ -387,7 +366,7 @@ def ipv6(home, internet, laptop, door):
     home.wait_until("the path is direct over IPv6",
                     lambda: way(home, laptop.host, door.host).startswith("direct [fd"), 60)
     home.check(f"both get IPv6 behind firewalls: direct after {time.monotonic() - start:.2f} s",
-               Flow(home, laptop.host, door.host).exchange() < GAP_MAX)
+               house.EchoFlow(home, laptop.host, port_of(door.host)).exchange() < GAP_MAX)
 
 
 def story(home):

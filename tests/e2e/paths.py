@@ -5,7 +5,6 @@ when the laptop changes its address, and over to another relay when the one in u
 way, `zt client netcheck` says what the network allows: without a NAT, behind one, and without UDP.
 """
 import json
-import time
 
 import house
 
@@ -15,30 +14,6 @@ PORT = 10007
 DIRECT_WITHIN = 5.0
 GAP_MAX = 3.0
 ROAMED = "10.1.0.3"
-
-
-def echo(connection):
-    while piece := connection.recv(65536):
-        connection.sendall(piece)
-
-
-class Flow:
-    """A live flow through the client, and how long its bytes take."""
-
-    def __init__(self, home):
-        self.connection = home.connect("laptop", ("127.0.0.1", PORT))
-        self.connection.settimeout(20)
-        self.count = 0
-
-    def exchange(self):
-        """Sends a few bytes, and returns the seconds until they have come back."""
-        self.count += 1
-        text = f"{self.count:08}".encode()
-        start = time.monotonic()
-        self.connection.sendall(text)
-        if house.receive(self.connection, len(text)) != text:
-            raise house.StoryError("the flow has ended, or gave other bytes back")
-        return time.monotonic() - start
 
 
 def connector_status(home):
@@ -183,7 +158,7 @@ def survives_a_relay(home, second):
     home.sign_in("--forward", f"{PORT}={TARGET}")
     home.wait_until("the client knows both relays", lambda: len(home.status()["relays"]) == 2)
     home.wait_until_reached(TARGET)
-    flow = Flow(home)
+    flow = house.EchoFlow(home, "laptop", PORT)
     flow.exchange()
     relays = {relay["id"]: relay["name"] for relay in home.status()["relays"]}
     used = relays[path(home).removeprefix("relayed:")]
@@ -198,10 +173,10 @@ def story(home):
     home.open()
     home.add_name(house.SERVICE, "echo.internal")
     home.offer("echo", "echo.internal", tcp="7")
-    home.serve((house.SERVICE, 7), echo)
+    home.serve((house.SERVICE, 7), house.echo)
     home.sign_in("--forward", f"{PORT}={TARGET}", direct=True)
     becomes_direct(home)
-    flow = Flow(home)
+    flow = house.EchoFlow(home, "laptop", PORT)
     survives_the_path(home, flow)
     survives_roaming(home, flow)
     second = opens_a_second_relay(home)
