@@ -32,7 +32,7 @@ union NetlinkAddress {
 std::expected<Descriptor, SocketError> open_socket(std::uint32_t groups) {
   Descriptor socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
   if (!socket.is_open()) return std::unexpected(to_socket_error(errno));
-  NetlinkAddress local{.netlink = {.nl_family = AF_NETLINK, .nl_groups = groups}};
+  const NetlinkAddress local{.netlink = {.nl_family = AF_NETLINK, .nl_groups = groups}};
   if (::bind(socket.number(), &local.generic, sizeof local.netlink) != 0) {
     return std::unexpected(to_socket_error(errno));
   }
