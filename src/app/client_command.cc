@@ -162,10 +162,22 @@ ExitCode wait(const Query& query) {
   }
 }
 
+// down returns when nobody listens on the control socket any more: another client may be started.
 ExitCode down(const Query& query) {
+  constexpr auto kLimit = std::chrono::seconds(10);
   const auto answer = ask_client(query.socket, request("down"));
   if (!answer) return fail(answer.error());
-  return is_ok(answer->line) ? ExitCode::ok : fail(failure_of(answer->line));
+  if (!is_ok(answer->line)) return fail(failure_of(answer->line));
+  const auto end = std::chrono::steady_clock::now() + kLimit;
+  for (;;) {
+    const auto still = ask_client(query.socket, request("status"));
+    if (!still && still.error().code == ExitCode::unreachable) return ExitCode::ok;
+    if (std::chrono::steady_clock::now() >= end) {
+      return fail(ExitCode::failed,
+                  fmt::format("the client has not ended within {} s", kLimit.count()));
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
 }
 
 ExitCode connect(const Query& query) {
