@@ -37,7 +37,7 @@ LOG_TAIL = 40
 PROGRESS_INTERVAL = 30  # Seconds without a line before one says that something is still running.
 # Of what a debugger needs only that which a backtrace shows: a quarter less to compile and link.
 LINE_NUMBERS_ONLY = ["-Ddebug=false", "-Dc_args=-g1", "-Dcpp_args=-g1"]
-TIDY_BUDGET = 600  # Seconds. What was found clean before costs nothing of it.
+TIDY_BUDGET = 300  # Seconds. What was found clean before costs nothing of it.
 
 
 @dataclasses.dataclass
