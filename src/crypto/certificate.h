@@ -18,7 +18,7 @@
 #include "zt/base/bytes.h"
 #include "zt/base/ids.h"
 
-struct x509_st;  // BoringSSL's X509.
+struct x509_st;  // AWS-LC's X509.
 
 namespace zt::crypto {
 
@@ -35,7 +35,7 @@ inline constexpr std::size_t kCertificateSizeMax = std::size_t{16} * 1024;
 // `malformed`, also above kCertificateSizeMax bytes.
 [[nodiscard]] std::expected<CertificateDigests, CryptoError> digests_of_certificate(BytesView der);
 
-// digests_of_certificate of a certificate that BoringSSL has parsed, such as a TLS peer's. It fails
+// digests_of_certificate of a certificate that AWS-LC has parsed, such as a TLS peer's. It fails
 // with `malformed` if the certificate cannot be written as DER again.
 [[nodiscard]] std::expected<CertificateDigests, CryptoError> digests_of_certificate(
     x509_st& certificate);

@@ -14,7 +14,7 @@
 //   public key of that certificate, so a renewal keeps the key.
 //
 // Time     No clock is read; `now` is an argument. Keys, serials and signatures draw their entropy
-//          inside BoringSSL.
+//          inside AWS-LC.
 // Threats  A key that was swapped for another: from_pem checks that key and certificate match.
 //          The private key leaves only as a Secret, to be written to the node's own state.
 
@@ -34,12 +34,12 @@
 #include "zt/base/secret.h"
 #include "zt/base/time.h"
 
-struct x509_st;      // BoringSSL's X509.
-struct evp_pkey_st;  // BoringSSL's EVP_PKEY.
+struct x509_st;      // AWS-LC's X509.
+struct evp_pkey_st;  // AWS-LC's EVP_PKEY.
 
 namespace zt::crypto {
 
-// NativeDeleter frees BoringSSL's objects where only their forward declarations are known.
+// NativeDeleter frees AWS-LC's objects where only their forward declarations are known.
 struct NativeDeleter {
   void operator()(x509_st* certificate) const noexcept;
   void operator()(evp_pkey_st* key) const noexcept;
@@ -89,7 +89,7 @@ class Identity {
   // renewal_time is when two thirds of the certificate's life are over.
   [[nodiscard]] UnixTime renewal_time() const;
 
-  // native_certificate and native_key lend BoringSSL's objects for as long as the Identity lives.
+  // native_certificate and native_key lend AWS-LC's objects for as long as the Identity lives.
   [[nodiscard]] x509_st* native_certificate() const { return certificate_.get(); }
   [[nodiscard]] evp_pkey_st* native_key() const { return key_.get(); }
 

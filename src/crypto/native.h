@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// crypto/native.h: how our bytes look to BoringSSL. Included by the sources of crypto only.
+// crypto/native.h: how our bytes look to AWS-LC. Included by the sources of crypto only.
 
 #include <openssl/err.h>
 
@@ -24,7 +24,7 @@ namespace zt::crypto {
   return reinterpret_cast<std::uint8_t*>(view.data());
 }
 
-// ErrorQueueCleaner leaves BoringSSL's per-thread error queue empty at the end of its scope: what
+// ErrorQueueCleaner leaves AWS-LC's per-thread error queue empty at the end of its scope: what
 // is left in it would be taken for the reason of somebody else's failure.
 class ErrorQueueCleaner {
  public:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// crypto/pem.h: text to and from BoringSSL's memory BIOs. Included by the sources of crypto only.
+// crypto/pem.h: text to and from AWS-LC's memory BIOs. Included by the sources of crypto only.
 
 #include <openssl/bio.h>
 
@@ -14,7 +14,7 @@ inline constexpr std::size_t kPemSizeMax = std::size_t{64} * 1024;
 // memory_of returns a BIO that reads `text`, which outlives it.
 [[nodiscard]] bssl::UniquePtr<BIO> memory_of(std::string_view text);
 
-// contents views what was written to the memory BIO `bio`. BoringSSL wipes that memory when it
+// contents views what was written to the memory BIO `bio`. AWS-LC wipes that memory when it
 // frees it.
 [[nodiscard]] std::string_view contents(const BIO& bio);
 

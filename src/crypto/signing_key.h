@@ -4,7 +4,7 @@
 //
 // Theory of operation
 //   A SigningKey is the 32-byte seed of RFC 8032 section 5.1.5. Signatures are deterministic:
-//   nothing is drawn while signing. BoringSSL's verification refuses a scalar that is not reduced,
+//   nothing is drawn while signing. AWS-LC's verification refuses a scalar that is not reduced,
 //   so a valid signature cannot be turned into another one.
 
 #include <compare>
@@ -61,7 +61,7 @@ class SigningKey {
   SigningKey(Secret expanded, const PublicKey& public_key)
       : expanded_(std::move(expanded)), public_key_(public_key) {}
 
-  Secret expanded_;  // The seed and the public key, 64 bytes, as BoringSSL wants them.
+  Secret expanded_;  // The seed and the public key, 64 bytes, as AWS-LC wants them.
   PublicKey public_key_;
 };
 

@@ -23,7 +23,7 @@ constexpr std::string_view kProtocol = "http/1.1";
 constexpr std::string_view kProtocolList = "\x08http/1.1";
 
 const std::uint8_t* as_octets(std::string_view text) {
-  return reinterpret_cast<const std::uint8_t*>(text.data());  // NOLINT: BoringSSL's idea of bytes.
+  return reinterpret_cast<const std::uint8_t*>(text.data());  // NOLINT: AWS-LC's idea of bytes.
 }
 
 int clamp_size(std::size_t size) {

@@ -30,9 +30,9 @@
 #include "zt/base/bytes.h"
 #include "zt/base/time.h"
 
-struct bio_st;      // NOLINT(readability-identifier-naming): BoringSSL's BIO.
-struct ssl_ctx_st;  // BoringSSL's SSL_CTX.
-struct ssl_st;      // BoringSSL's SSL.
+struct bio_st;      // NOLINT(readability-identifier-naming): AWS-LC's BIO.
+struct ssl_ctx_st;  // AWS-LC's SSL_CTX.
+struct ssl_st;      // AWS-LC's SSL.
 
 namespace zt::http {
 

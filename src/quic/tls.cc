@@ -26,7 +26,7 @@ TlsLink& link_of(const SSL& session) {
 }
 
 // check_certificate records who the peer is. Only the leaf counts, and its key is proved by the
-// CertificateVerify message (RFC 8446 section 4.4.3), which BoringSSL checks.
+// CertificateVerify message (RFC 8446 section 4.4.3), which AWS-LC checks.
 bool check_certificate(const SSL& session, TlsLink& link) {
   const STACK_OF(CRYPTO_BUFFER)* chain = SSL_get0_peer_certificates(&session);
   if (chain == nullptr || sk_CRYPTO_BUFFER_num(chain) == 0) return false;
@@ -87,6 +87,9 @@ bssl::UniquePtr<SSL_CTX> make_tls_context(const TlsConfig& config) {
   SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);
   SSL_CTX_set_options(context.get(), SSL_OP_NO_TICKET);
   SSL_CTX_set_early_data_enabled(context.get(), 0);
+  // A key share of ML-KEM would make each first flight two datagrams: twice as much that a lossy
+  // network may lose, and that a server looks at before it knows whom it talks to.
+  ZT_ASSERT(SSL_CTX_set1_groups_list(context.get(), "X25519:P-256") == 1);
   SSL_CTX_set_max_cert_list(context.get(), 2 * crypto::kCertificateSizeMax);
   if (config.identity != nullptr) {
     ZT_ASSERT(SSL_CTX_use_certificate(context.get(), config.identity->native_certificate()) == 1);

@@ -70,7 +70,7 @@ WORLD_CALLS = re.compile(
 # What the above finds and is right, by (file's module, text): with the reason.
 EXCEPTIONS = {
     ("base", "std::fprintf("),  # A failed assertion says where, and ends the process.
-    ("crypto", "RAND_bytes"),  # BoringSSL draws its own entropy for keys and nonces in any case.
+    ("crypto", "RAND_bytes"),  # AWS-LC draws its own entropy for keys and nonces in any case.
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^">]+)[">]')
 
