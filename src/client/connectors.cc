@@ -6,6 +6,8 @@
 
 #include "zt/base/assert.h"
 #include "zt/client/engine.h"
+#include "zt/client/spread.h"
+#include "zt/path/relay_choice.h"
 
 namespace zt::client {
 
@@ -23,57 +25,102 @@ void Engine::want_connector(FlowKey key, const Now& now) {
     give_up_connecting(key, now);
     return;
   }
-  const std::optional<Candidate> candidate = find_candidate(flow, access, now);
+  const std::optional<Candidate> candidate = find_candidate(flow, access);
   if (!candidate) {
     const bool may_come = flow.tried.empty() && !access.held().connectors.empty();
-    if (!may_come) {
-      give_up_connecting(key, now);
-      return;
-    }
-    flow.state = State::wants_relay;
-    flow.step_deadline = now.instant + limits_.connect_timeout;
-    schedule(key, flow);
+    if (may_come) return want_relay(key, access, now);
+    give_up_connecting(key, now);
     return;
   }
   ++flow.tries_count;
   flow.tried.emplace_back(candidate->connector->id, candidate->relay);
+  if (!doubts_.contains(candidate->connector->id)) retry_doubtful(access, now);
   if (candidate->peer) {
-    peers_.find(*candidate->peer)->second.relays = candidate->connector->relays;
+    Peer& peer = peers_.find(*candidate->peer)->second;
+    peer.relays = candidate->connector->relays;
+    peer.round_trips = candidate->connector->round_trips;
     join(key, *candidate->peer, now);
-    return;
-  }
-  if (!make_room_for_peer()) {
+  } else if (make_room_for_peer()) {
+    join(key, connect(*candidate->connector, candidate->relay, now), now);
+  } else {
     refuse(key, {.kind = Outcome::Kind::limit, .text = "too many connectors are in use"}, now);
-    return;
   }
-  const auto peer_key = PeerKey(++last_peer_);
+}
+
+// want_relay waits for a relay in common. Without one at all we are about to be bound, or offline.
+void Engine::want_relay(FlowKey key, const Access& access, const Now& now) {
+  Flow& flow = flows_.find(key)->second;
+  flow.state = State::wants_relay;
+  flow.step_deadline = now.instant + limits_.connect_timeout;
+  schedule(key, flow);
+  if (relays_.empty()) return;
+  BindAt bind;
+  for (const GrantedConnector* connector : in_order(access)) {
+    const auto nearest = std::ranges::min_element(connector->relays, {}, [&](const RelayId& relay) {
+      const auto known = connector->round_trips.find(relay);
+      return known == connector->round_trips.end() ? Duration::max() : known->second;
+    });
+    if (nearest != connector->relays.end()) bind.relays.push_back(*nearest);
+    if (bind.relays.size() == 2) break;  // One may be dead.
+  }
+  if (!bind.relays.empty()) outputs_.emplace_back(std::move(bind));
+}
+
+PeerKey Engine::connect(const GrantedConnector& connector, const RelayId& relay, const Now& now) {
+  const auto key = PeerKey(++last_peer_);
   Peer peer;
-  peer.connector = candidate->connector->id;
-  peer.name = candidate->connector->name;
-  peer.certificate = candidate->connector->certificate;
-  peer.relays = candidate->connector->relays;
-  peer.relay = candidate->relay;
+  peer.connector = connector.id;
+  peer.name = connector.name;
+  peer.certificate = connector.certificate;
+  peer.relays = connector.relays;
+  peer.round_trips = connector.round_trips;
+  peer.relay = relay;
   peer.connect_deadline = now.instant + limits_.connect_timeout;
-  peer.round_trip = relays_.find(candidate->relay)->second.round_trip;
+  peer.round_trip = relays_.find(relay)->second.round_trip;
   peer.hearing = Hearing::listening;
   peer.listen_until = now.instant + patience_with(peer);
-  peers_.emplace(peer_key, std::move(peer));
-  outputs_.emplace_back(ConnectTo{.peer = peer_key,
-                                  .connector = candidate->connector->id,
-                                  .certificate = candidate->connector->certificate,
-                                  .route = candidate->connector->route,
-                                  .relay = candidate->relay});
-  join(key, peer_key, now);
+  peer.idle_since = now.instant;
+  schedule(key, peers_.emplace(key, std::move(peer)).first->second);
+  outputs_.emplace_back(ConnectTo{.peer = key,
+                                  .connector = connector.id,
+                                  .certificate = connector.certificate,
+                                  .route = connector.route,
+                                  .relay = relay});
+  return key;
+}
+
+// retry_doubtful connects to those of the grant's connectors that failed some time ago, for nobody.
+void Engine::retry_doubtful(const Access& access, const Now& now) {
+  for (const GrantedConnector& connector : access.held().connectors) {
+    const auto doubted = doubts_.find(connector.id);
+    const bool is_due = doubted != doubts_.end() && doubted->second.retry <= now.instant;
+    if (!is_due || find_peer(connector)) continue;
+    const auto relays = common_relays(connector.relays, connector.round_trips);
+    if (relays.empty() || peers_.size() >= limits_.connectors_max) continue;
+    (void)connect(connector, relays.front(), now);  // It becomes ready, or fails, by itself.
+  }
+}
+
+// doubt remembers a connector that failed; the one that is to be retried first makes room.
+void Engine::doubt(const ConnectorId& connector, const Now& now) {
+  Doubt& doubted = doubts_[connector];
+  doubted.pause = doubted.pause == Duration::zero()
+                      ? limits_.connector_hold_down
+                      : std::min(2 * doubted.pause, limits_.connector_hold_down_max);
+  doubted.retry = now.instant + doubted.pause;
+  if (doubts_.size() <= limits_.connectors_max) return;
+  doubts_.erase(
+      std::ranges::min_element(doubts_, {}, [](const auto& entry) { return entry.second.retry; }));
 }
 
 // find_candidate walks the connectors' first relays, then their second ones, and so on. Silent
 // connectors come when there is nobody else.
-std::optional<Engine::Candidate> Engine::find_candidate(const Flow& flow, const Access& access,
-                                                        const Now& now) const {
+std::optional<Engine::Candidate> Engine::find_candidate(const Flow& flow,
+                                                        const Access& access) const {
   const auto is_tried = [&](const ConnectorId& connector, const RelayId& relay) {
     return std::ranges::find(flow.tried, std::pair(connector, relay)) != flow.tried.end();
   };
-  const std::vector<const GrantedConnector*> connectors = in_order(access, now);
+  const std::vector<const GrantedConnector*> connectors = in_order(access);
   std::optional<Candidate> silent;
   bool has_more = true;
   for (std::size_t round = 0; has_more; ++round) {
@@ -87,7 +134,7 @@ std::optional<Engine::Candidate> Engine::find_candidate(const Flow& flow, const 
         if (!silent) silent = candidate;
         continue;
       }
-      const std::vector<RelayId> relays = common_relays(connector->relays);
+      const std::vector<RelayId> relays = common_relays(connector->relays, connector->round_trips);
       if (round >= relays.size()) continue;
       has_more = true;
       if (!is_tried(connector->id, relays[round])) {
@@ -102,14 +149,26 @@ bool Engine::is_silent(const Candidate& candidate) const {
   return candidate.peer && peers_.find(*candidate.peer)->second.hearing == Hearing::silent;
 }
 
-// in_order puts connectors that failed a moment ago behind the others.
-std::vector<const GrantedConnector*> Engine::in_order(const Access& access, const Now& now) const {
+std::vector<const GrantedConnector*> Engine::in_order(const Access& access) const {
+  const std::vector<GrantedConnector>& connectors = access.held().connectors;
+  std::vector<ConnectorLoad> loads;
+  loads.reserve(connectors.size());
+  for (const GrantedConnector& connector : connectors) {
+    ConnectorLoad load{.id = connector.id,
+                       .weight = connector.weight,
+                       .is_doubtful = doubts_.contains(connector.id)};
+    if (const auto key = find_peer(connector)) {
+      const Peer& peer = peers_.find(*key)->second;
+      load.own_flow_count = peer.flows.size();
+      load.is_connected = peer.hearing != Hearing::silent;
+    }
+    loads.push_back(std::move(load));
+  }
   std::vector<const GrantedConnector*> result;
-  for (const GrantedConnector& connector : access.held().connectors) result.push_back(&connector);
-  std::ranges::stable_partition(result, [&](const GrantedConnector* connector) {
-    const auto held_down = held_down_.find(connector->id);
-    return held_down == held_down_.end() || held_down->second <= now.instant;
-  });
+  result.reserve(connectors.size());
+  for (const std::size_t place : spread_order(loads, self_.device.text)) {
+    result.push_back(&connectors[place]);
+  }
   return result;
 }
 
@@ -120,10 +179,26 @@ std::optional<PeerKey> Engine::find_peer(const GrantedConnector& connector) cons
   return std::nullopt;
 }
 
-std::vector<RelayId> Engine::common_relays(const std::vector<RelayId>& relays) const {
+// common_relays lists where both are bound, the best first. What the other end has not measured
+// counts as far as the farthest that it has.
+std::vector<RelayId> Engine::common_relays(const std::vector<RelayId>& relays,
+                                           const std::map<RelayId, Duration>& round_trips) const {
+  Duration farthest{};
+  for (const auto& [relay, round_trip] : round_trips) farthest = std::max(farthest, round_trip);
+  std::vector<path::RelayOption> options;
+  for (const RelayId& id : relays) {
+    const auto relay = relays_.find(id);
+    if (relay == relays_.end()) continue;
+    const auto theirs = round_trips.find(id);
+    options.push_back({.relay = id,
+                       .round_trip = relay->second.round_trip +
+                                     (theirs == round_trips.end() ? farthest : theirs->second),
+                       .load = relay->second.load});
+  }
   std::vector<RelayId> result;
-  std::ranges::copy_if(relays, std::back_inserter(result),
-                       [&](const RelayId& relay) { return relays_.contains(relay); });
+  for (path::RelayOption& option : path::in_order(std::move(options), self_.device.text)) {
+    result.push_back(std::move(option.relay));
+  }
   return result;
 }
 
@@ -211,7 +286,13 @@ void Engine::on(ConnectorReady& input, const Now& now) {
   peer.round_trip = input.round_trip;
   peer.hearing = Hearing::unasked;
   peer.listen_until.reset();
-  held_down_.erase(peer.connector);
+  doubts_.erase(peer.connector);
+  if (peer.flows.empty()) {  // It lives, which is all that was asked; without a grant it would end.
+    outputs_.emplace_back(CloseConnector{input.peer});
+    set_timer({TimerKind::peer, std::uint64_t(input.peer)}, peer.timer, std::nullopt);
+    peers_.erase(found);
+    return;
+  }
   schedule(input.peer, peer);
   const std::set<FlowKey> waiting = peer.flows;
   for (const FlowKey key : waiting) {
@@ -233,8 +314,7 @@ void Engine::lose_peer(PeerKey key, const std::string& reason, const Now& now) {
   const auto found = peers_.find(key);
   const Peer peer = std::move(found->second);
   set_timer({TimerKind::peer, std::uint64_t(key)}, found->second.timer, std::nullopt);
-  std::erase_if(held_down_, [&](const auto& entry) { return entry.second <= now.instant; });
-  held_down_.insert_or_assign(peer.connector, now.instant + limits_.connector_hold_down);
+  doubt(peer.connector, now);
   const std::string problem = problem_with(peer, reason);
   for (const FlowKey flow_key : peer.flows) {
     if (flows_.find(flow_key)->second.state == State::open) cut(flow_key, problem);
@@ -351,7 +431,7 @@ void Engine::pass_over(FlowKey key, const Now& now) {
   Flow& flow = flows_.find(key)->second;
   const Access& access = access_of(flow);
   if (!access.is_live(now.instant) || flow.tries_count >= limits_.connectors_tried_max) return;
-  const std::optional<Candidate> candidate = find_candidate(flow, access, now);
+  const std::optional<Candidate> candidate = find_candidate(flow, access);
   if (!candidate || is_silent(*candidate)) return;
   if (!candidate->peer && !make_room_for_peer()) return;
   ZT_ASSERT(flow.peer.has_value());
@@ -369,8 +449,9 @@ void Engine::pass_over(FlowKey key, const Now& now) {
 // --- Relays come and go.
 
 void Engine::on(RelayAvailable& input, const Now& now) {
-  relays_.insert_or_assign(input.relay,
-                           Relay{.name = std::move(input.name), .round_trip = input.round_trip});
+  relays_.insert_or_assign(
+      input.relay,
+      Relay{.name = std::move(input.name), .round_trip = input.round_trip, .load = input.load});
   for (auto& [key, peer] : peers_) {
     const bool is_stranded = peer.is_ready && !relays_.contains(peer.relay);
     if (!is_stranded || std::ranges::find(peer.relays, input.relay) == peer.relays.end()) continue;
@@ -398,7 +479,7 @@ void Engine::on(RelayLost& input, const Now& now) {
       lose_peer(key, "its relay was lost", now);
       continue;
     }
-    const std::vector<RelayId> others = common_relays(peer.relays);
+    const std::vector<RelayId> others = common_relays(peer.relays, peer.round_trips);
     if (others.empty()) continue;  // It waits for a relay, or dies of its own accord.
     reroute(key, peer, others.front(), now);
   }

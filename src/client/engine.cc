@@ -184,7 +184,7 @@ void Engine::take_refusal(const FlowAnswered& input, Flow& flow, const Now& now)
   if (is_worth_another(input.status, input.error)) {
     leave_peer(input.flow, flow, now);
     if (flow.tries_count < limits_.connectors_tried_max && access.grant &&
-        find_candidate(flow, access, now)) {
+        find_candidate(flow, access)) {
       want_connector(input.flow, now);
       return;
     }

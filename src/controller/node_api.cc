@@ -398,6 +398,19 @@ void NodeApi::hear(const Caller& caller, const std::string& software, const Now&
   liveness.noted = now.instant;
 }
 
+namespace {
+
+// round_trip_of reads a connector's word about a relay. What is no sensible number was not said.
+std::optional<std::int64_t> round_trip_of(const Json& round_trips, const std::string& relay) {
+  constexpr std::int64_t kRoundTripMax = 60'000;
+  if (!round_trips.is_object()) return std::nullopt;
+  const auto found = round_trips.find(relay);
+  if (found == round_trips.end() || !found->is_number_unsigned()) return std::nullopt;
+  return std::int64_t(std::min<std::uint64_t>(found->get<std::uint64_t>(), kRoundTripMax));
+}
+
+}  // namespace
+
 Outcome NodeApi::heartbeat(const Call& call) {
   const auto caller = authenticate(call);
   if (!caller) return fail(caller.error());
@@ -406,6 +419,7 @@ Outcome NodeApi::heartbeat(const Call& call) {
   std::string software;
   std::vector<std::string> relays;
   std::int64_t flow_count = 0;
+  std::int64_t binding_count = 0;
   body->text("version", software, kSoftwareRule, Presence::required);
   body->texts(
       "relays", relays, kRelaysPerNodeMax,
@@ -415,6 +429,8 @@ Outcome NodeApi::heartbeat(const Call& call) {
       },
       Presence::optional);
   body->count("flows", flow_count, 0, INT32_MAX, Presence::optional);
+  body->count("bindings", binding_count, 0, INT32_MAX, Presence::optional);
+  const Json round_trips = body->object("round_trips_ms", Presence::optional).value_or(Json());
   if (const auto done = body->done_with_extras(); !done) return fail(done.error());
   hear(*caller, software, call.now);
   Liveness& liveness = liveness_[id_of(caller->row)];
@@ -422,8 +438,11 @@ Outcome NodeApi::heartbeat(const Call& call) {
   liveness.relays.clear();
   for (const std::string& relay : relays) {
     if (caller->state.directory.relays.contains(RelayId{relay})) {
-      liveness.relays.push_back(RelayId{relay});
+      liveness.relays.push_back({RelayId{relay}, round_trip_of(round_trips, relay)});
     }
+  }
+  if (const auto* relay = std::get_if<Relay>(&caller->row)) {
+    context_.hub.note_load(relay->id, binding_count);
   }
   return Answer{.status = 204};
 }
@@ -618,10 +637,13 @@ std::vector<NodeApi::Candidate> NodeApi::candidates(const Caller& caller, const 
 
 namespace {
 
-// weight_of shares out new flows: 100 for the least loaded, less for others, 0 when offline.
+// weight_of shares out new flows: 100 for the least loaded, less for others, 0 when offline. A few
+// flows more or less are chance.
 std::int64_t weight_of(bool is_online, std::int64_t flow_count, std::int64_t flow_count_min) {
+  constexpr std::int64_t kFlowsOfNote = 8;
   if (!is_online) return 0;
-  return std::max<std::int64_t>(1, 100 * (flow_count_min + 1) / (flow_count + 1));
+  return std::max<std::int64_t>(
+      1, 100 * (flow_count_min + kFlowsOfNote) / (flow_count + kFlowsOfNote));
 }
 
 }  // namespace
@@ -686,12 +708,17 @@ Json NodeApi::grant_json(const IssuedGrant& row, const policy::Resource& resourc
                {"connectors", Json::array()}};
   for (const Candidate& candidate : connectors) {
     Json relays = Json::array();
-    for (const RelayId& relay : candidate.relays) relays.push_back(relay.text);
+    Json round_trips = Json::object();
+    for (const BoundRelay& relay : candidate.relays) {
+      relays.push_back(relay.id.text);
+      if (relay.round_trip_ms) round_trips[relay.id.text] = *relay.round_trip_ms;
+    }
     body["connectors"].push_back({{"id", candidate.connector->id.text},
                                   {"name", candidate.connector->name},
                                   {"certificate", candidate.connector->certificate.to_text()},
                                   {"route", candidate.connector->route.to_text()},
                                   {"relays", std::move(relays)},
+                                  {"round_trips_ms", std::move(round_trips)},
                                   {"weight", weight_of(candidate.is_online, candidate.flow_count,
                                                        connectors.front().flow_count)}});
   }

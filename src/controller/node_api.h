@@ -74,12 +74,18 @@ class NodeApi {
   [[nodiscard]] bool is_online(std::string_view node, const Now& now) const;
 
  private:
+  // BoundRelay is where a connector is bound.
+  struct BoundRelay {
+    RelayId id;
+    std::optional<std::int64_t> round_trip_ms;  // If the connector has told it.
+  };
+
   // Liveness is what a node said in its latest heartbeat.
   struct Liveness {
     Instant heard;
     std::optional<Instant> noted;  // When the store was told.
     std::int64_t flow_count = 0;
-    std::vector<RelayId> relays;
+    std::vector<BoundRelay> relays;
   };
 
   // Caller is an authenticated node.
@@ -146,7 +152,7 @@ class NodeApi {
     bool is_online = false;
     std::int64_t flow_count = 0;
     std::uint64_t shuffle = 0;
-    std::vector<RelayId> relays;
+    std::vector<BoundRelay> relays;
   };
   [[nodiscard]] UnixTime expiry_of(const Call& call, const Caller& caller,
                                    const GrantRequest& request,

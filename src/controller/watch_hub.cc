@@ -2,6 +2,7 @@
 #include "controller/watch_hub.h"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "controller/body_reader.h"
@@ -19,15 +20,17 @@ std::string line(const Json& message) {
   return wire::json_text(message) + "\n";
 }
 
-Json relays_json(const Directory& directory) {
+Json relays_json(const Directory& directory, const std::map<RelayId, std::uint32_t>& loads) {
   Json list = Json::array();
   for (const auto& [id, relay] : directory.relays) {
     if (!relay.is_enabled) continue;
+    const auto load = loads.find(id);
     list.push_back({{"id", id.text},
                     {"name", relay.name},
                     {"region", relay.region},
                     {"address", relay.address},
-                    {"certificate", relay.certificate.to_text()}});
+                    {"certificate", relay.certificate.to_text()},
+                    {"load", load == loads.end() ? 0 : load->second}});
   }
   return list;
 }
@@ -156,7 +159,7 @@ std::string WatchHub::opening_lines(Watcher& watcher, const WatchRequest& reques
                                     const TenantState& state, const Now& now) {
   Json message = keys_told(watcher.row, state, now);
   watcher.keys = wire::json_text(message);
-  const Json relays = relays_json(state.directory);
+  const Json relays = relays_json(state.directory, loads_);
   const bool is_resumed =
       has_config(watcher.row) && watcher.revision > 0 && request.held == watcher.revision;
   watcher.relays = wire::json_text(relays);
@@ -292,7 +295,8 @@ std::string WatchHub::delta_line(Watcher& watcher, const View& before, const Vie
 }
 
 // changed_lines tells the keys and relays if they differ from what was told.
-std::string WatchHub::changed_lines(Watcher& watcher, const TenantState& state, const Now& now) {
+std::string WatchHub::changed_lines(Watcher& watcher, const TenantState& state,
+                                    const Now& now) const {
   if (!watcher.exchange) return {};  // Opening a stream tells all of this.
   std::string lines;
   Json keys = keys_told(watcher.row, state, now);
@@ -301,12 +305,24 @@ std::string WatchHub::changed_lines(Watcher& watcher, const TenantState& state, 
     keys["type"] = "jwks";
     lines += line(keys);
   }
-  const Json relays = relays_json(state.directory);
-  if (has_config(watcher.row) && wire::json_text(relays) != watcher.relays) {
-    watcher.relays = wire::json_text(relays);
-    lines += line({{"type", "relays"}, {"relays", relays}});
-  }
-  return lines;
+  return lines + changed_relays_line(watcher, state.directory);
+}
+
+std::string WatchHub::changed_relays_line(Watcher& watcher, const Directory& directory) const {
+  if (!has_config(watcher.row)) return {};
+  const Json relays = relays_json(directory, loads_);
+  std::string text = wire::json_text(relays);
+  if (text == watcher.relays) return {};
+  watcher.relays = std::move(text);
+  return line({{"type", "relays"}, {"relays", relays}});
+}
+
+void WatchHub::note_load(const RelayId& relay, std::int64_t binding_count) {
+  constexpr std::uint64_t kBindingsOfNote = 64;
+  const auto load = std::uint32_t(
+      std::bit_width(std::uint64_t(std::max<std::int64_t>(0, binding_count)) / kBindingsOfNote));
+  const auto [known, is_new] = loads_.try_emplace(relay, 0);
+  if (std::exchange(known->second, load) != load) has_new_load_ = true;
 }
 
 std::string WatchHub::relay_token_line(Watcher& watcher, const TenantState& state, const Now& now) {
@@ -334,9 +350,14 @@ void WatchHub::tick(const std::function<const TenantState*(const TenantId&)>& st
   std::erase_if(watchers_, [&](const auto& item) {
     return !item.second.exchange && item.second.left_at + kAwayMax <= now.instant;
   });
+  const bool has_new_load = std::exchange(has_new_load_, false);
   for (auto& [id, watcher] : watchers_) {
     if (!watcher.exchange) continue;
     std::string lines;
+    if (has_new_load) {
+      const TenantState* const state = state_of(watcher.tenant);
+      if (state != nullptr) lines += changed_relays_line(watcher, state->directory);
+    }
     const auto left = watcher.relay_token_expires - now.unix_time;
     const bool is_renewal_due =  // More than a whole life is left where the clock was set back.
         route_of(watcher.row) &&

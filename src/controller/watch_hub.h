@@ -78,6 +78,10 @@ class WatchHub {
   void tick(const std::function<const TenantState*(const TenantId&)>& state_of, const Now& now);
   [[nodiscard]] std::optional<Instant> next_tick() const;
 
+  // note_load keeps how many bindings a relay has. Nodes hear of it at the next tick, if it makes a
+  // difference to them: as a class that doubles with each step from 64 on.
+  void note_load(const RelayId& relay, std::int64_t binding_count);
+
   [[nodiscard]] bool is_watching(std::string_view node) const;
   [[nodiscard]] std::size_t stream_count() const { return streams_.size(); }
 
@@ -105,8 +109,9 @@ class WatchHub {
   [[nodiscard]] static std::string delta_line(Watcher& watcher, const View& before,
                                               const View& after, const TenantState& state,
                                               const Now& now);
-  [[nodiscard]] static std::string changed_lines(Watcher& watcher, const TenantState& state,
-                                                 const Now& now);
+  [[nodiscard]] std::string changed_lines(Watcher& watcher, const TenantState& state,
+                                          const Now& now) const;
+  [[nodiscard]] std::string changed_relays_line(Watcher& watcher, const Directory& directory) const;
   [[nodiscard]] std::string relay_token_line(Watcher& watcher, const TenantState& state,
                                              const Now& now);
 
@@ -115,6 +120,8 @@ class WatchHub {
   Watchers watchers_;                                 // By the node's id.
   std::map<http::ExchangeKey, std::string> streams_;  // Node ids of those that are not away.
   std::optional<Instant> next_tick_;
+  std::map<RelayId, std::uint32_t> loads_;  // Of relays that have sent a heartbeat.
+  bool has_new_load_ = false;               // Since the last tick.
 };
 
 // id_of and friends look into a NodeRow.

@@ -79,7 +79,7 @@ void ClientNode::flow_ended(FlowKey flow, std::uint64_t bytes_up, std::uint64_t 
   if (reason != "finished") flows_.abandon(flow, kStreamRequestCancelled);
   unpair(flow, now);
   open_flows_.erase(flow);
-  link_.relays().set_active(!open_flows_.empty());
+  link_.set_active(!open_flows_.empty(), now);
   answered_flows_.erase(flow);
   if (!engine_) return;
   engine_->handle(client::FlowEnded{.flow = flow,
@@ -134,13 +134,9 @@ void ClientNode::take(Link::Event& event, const Now& now) {
     journal_.session_down();
     engine_->handle(client::ControllerDown{down->reason}, now);
   } else if (const auto* bound = std::get_if<RelayBound>(&event)) {
-    const RelayPlace* place = link_.place_of(bound->relay);
-    engine_->handle(
-        client::RelayAvailable{
-            .relay = bound->relay,
-            .name = place != nullptr ? place->name : "",
-            .round_trip = link_.relays().round_trip(bound->relay).value_or(Duration::zero())},
-        now);
+    tell_relay(bound->relay, now);
+  } else if (std::holds_alternative<HeartbeatDue>(event)) {
+    for (const RelayId& relay : link_.relays().bound_relays()) tell_relay(relay, now);
   } else if (const auto* unbound = std::get_if<RelayUnbound>(&event)) {
     engine_->handle(client::RelayLost{unbound->relay}, now);
   } else if (const auto* answered = std::get_if<CallAnswered>(&event)) {
@@ -168,6 +164,16 @@ void ClientNode::take(Link::Event& event, const Now& now) {
     }
   }
   take_engine_outputs(now);
+}
+
+void ClientNode::tell_relay(const RelayId& relay, const Now& now) {
+  const RelayPlace* place = link_.place_of(relay);
+  engine_->handle(client::RelayAvailable{.relay = relay,
+                                         .name = place != nullptr ? place->name : "",
+                                         .round_trip = link_.relays().round_trip(relay).value_or(
+                                             Duration::zero()),
+                                         .load = place != nullptr ? place->load : 0},
+                  now);
 }
 
 void ClientNode::take_told(const WatchMessage& message, const Now& now) {
@@ -307,6 +313,8 @@ void ClientNode::take_output(client::Engine::Output& output, const Now& now) {
     ask_grant(*ask, now);
   } else if (const auto* wanted = std::get_if<client::ConnectTo>(&output)) {
     connect_to(*wanted, now);
+  } else if (const auto* bind = std::get_if<client::BindAt>(&output)) {
+    link_.want_relays(bind->relays, now);
   } else if (const auto* rerouted = std::get_if<client::Reroute>(&output)) {
     reroute(*rerouted, now);
   } else if (const auto* close = std::get_if<client::CloseConnector>(&output)) {
@@ -328,7 +336,7 @@ void ClientNode::take_output(client::Engine::Output& output, const Now& now) {
     present_grant(*present);
   } else if (const auto* ready = std::get_if<client::FlowReady>(&output)) {
     open_flows_.insert(ready->flow);
-    link_.relays().set_active(true);
+    link_.set_active(true, now);
     effects_.emplace_back(FlowReady{ready->flow});
   } else if (auto* refused = std::get_if<client::FlowRefused>(&output)) {
     flows_.abandon(refused->flow, kStreamRequestCancelled);

@@ -147,6 +147,7 @@ class ClientNode {
   void take_link_events(const Now& now);
   void take(Link::Event& event, const Now& now);
   void take_told(const WatchMessage& message, const Now& now);
+  void tell_relay(const RelayId& relay, const Now& now);
   void take_keys(const std::string& jwks);
   void take_view(const std::string& token, const Now& now);
   void take_endpoint_event(const quic::Event& event, const Now& now);

@@ -302,7 +302,7 @@ void ConnectorNode::take_output(connector::Engine::Output& output, const Now& no
       if (!idle_check_at_) idle_check_at_ = now.instant + kIdleCheckInterval;
     }
     open_flows_.insert(accept->flow);
-    link_.relays().set_active(true);
+    link_.set_active(true, now);
     effects_.emplace_back(
         FlowOpened{.flow = accept->flow, .protocol = is_udp ? Protocol::udp : Protocol::tcp});
   } else if (const auto* refusal = std::get_if<connector::Refuse>(&output)) {
@@ -385,7 +385,7 @@ void ConnectorNode::flow_ended(FlowKey flow, std::uint64_t bytes_up, std::uint64
   flows_.unpair(flow);
   udp_flows_.erase(flow);
   open_flows_.erase(flow);
-  link_.relays().set_active(!open_flows_.empty());
+  link_.set_active(!open_flows_.empty(), now);
   engine_->handle(
       connector::FlowEnded{
           .flow = flow, .bytes_up = bytes_up, .bytes_down = bytes_down, .cause = cause},
@@ -426,8 +426,15 @@ void ConnectorNode::send_datagram(FlowKey flow, std::span<const std::byte> paylo
 void ConnectorNode::send_heartbeat(const Now& now) {
   wire::Json body = {{"version", config_.link.controller.version},
                      {"relays", wire::Json::array()},
+                     {"round_trips_ms", wire::Json::object()},
                      {"flows", open_flows_.size()}};
-  for (const RelayId& relay : link_.relays().bound_relays()) body["relays"].push_back(relay.text);
+  for (const RelayId& relay : link_.relays().bound_relays()) {
+    body["relays"].push_back(relay.text);
+    if (const auto round_trip = link_.relays().round_trip(relay)) {
+      body["round_trips_ms"][relay.text] =
+          std::chrono::duration_cast<std::chrono::milliseconds>(*round_trip).count();
+    }
+  }
   // Without a session there is nobody to tell; the next one begins with a heartbeat.
   (void)link_.controller().call("POST", "/api/v1/node/heartbeat", wire::json_text(body), now);
 }

@@ -14,6 +14,16 @@ namespace {
 
 using wire::Json;
 
+// round_trip_of returns a connector's round trip to a relay, if it is known.
+std::optional<Duration> round_trip_of(const Json& connector, const std::string& relay) {
+  const auto round_trips = connector.find("round_trips_ms");
+  if (round_trips == connector.end() || !round_trips->is_object()) return std::nullopt;
+  const auto found = round_trips->find(relay);
+  if (found == round_trips->end() || !found->is_number_unsigned()) return std::nullopt;
+  constexpr std::uint64_t kRoundTripMax = 60'000;
+  return std::chrono::milliseconds(std::min(found->get<std::uint64_t>(), kRoundTripMax));
+}
+
 std::optional<client::GrantedConnector> parse_connector(const Json& object) {
   if (!object.is_object()) return std::nullopt;
   const auto id = parse_id_as<ConnectorIdTag>(wire::text_or_empty(object, "id"));
@@ -32,6 +42,9 @@ std::optional<client::GrantedConnector> parse_connector(const Json& object) {
     const auto relay = parse_id_as<RelayIdTag>(entry.get_ref<const std::string&>());
     if (!relay) return std::nullopt;
     connector.relays.push_back(*relay);
+    if (const auto round_trip = round_trip_of(object, relay->text)) {
+      connector.round_trips.emplace(*relay, *round_trip);
+    }
   }
   const auto weight = object.find("weight");
   if (weight != object.end() && weight->is_number_unsigned()) {

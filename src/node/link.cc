@@ -28,6 +28,8 @@ Link::Link(const Config& config, Credential credential, Random& random)
     : endpoint_(config.endpoint, random),
       controller_(config.controller, std::move(credential), endpoint_, random),
       relays_(config.relays, endpoint_, random),
+      scout_(config.scout, config.endpoint.identity->certificate_digest().to_text(), relays_,
+             endpoint_, random),
       paths_(paths_config(config), endpoint_, random),
       advertised_(config.advertised) {}
 
@@ -43,6 +45,7 @@ void Link::set_local(const LocalPort& local, const Now& now) {
   if (has_moved) {
     controller_.network_changed(now);
     relays_.network_changed(now);
+    scout_.network_changed(now);
     paths_.network_changed(now);
   }
   tell_paths(now);
@@ -114,6 +117,8 @@ void Link::handle_timeout(const Now& now) {
   endpoint_.handle_timeout(now.instant);
   controller_.handle_timeout(now);
   relays_.handle_timeout(now);
+  scout_.handle_timeout(now);
+  place_legs(now);
   paths_.handle_timeout(now);
 }
 
@@ -124,6 +129,9 @@ bool Link::lookup_done(LookupKey key, const std::vector<IpAddress>& addresses, c
   lookups_.erase(found);
   if (const auto* relay = std::get_if<RelayId>(&owner)) {
     relays_.lookup_done(*relay, addresses, now);
+  } else if (const auto* of_scout = std::get_if<OfScout>(&owner)) {
+    scout_.lookup_done(of_scout->relay, addresses, now);
+    place_legs(now);
   } else {
     controller_.lookup_done(addresses, now);
   }
@@ -135,6 +143,8 @@ std::optional<Link::Event> Link::poll_event(const Now& now) {
     take_endpoint_events(now);
     take_session_events(now);
     take_relay_events(now);
+    place_legs(now);
+    take_relay_events(now);  // Of legs that were given up.
     take_path_events();
   }
   if (events_.empty()) return std::nullopt;
@@ -145,7 +155,8 @@ std::optional<Link::Event> Link::poll_event(const Now& now) {
 
 std::optional<Instant> Link::next_deadline() const {
   return earlier_of(earlier_of(endpoint_.next_deadline(), paths_.next_deadline()),
-                    earlier_of(controller_.next_deadline(), relays_.next_deadline()));
+                    earlier_of(controller_.next_deadline(),
+                               earlier_of(relays_.next_deadline(), scout_.next_deadline())));
 }
 
 const RelayPlace* Link::place_of(const RelayId& relay) const {
@@ -173,6 +184,7 @@ void Link::take_endpoint_events(const Now& now) {
   while (auto event = endpoint_.poll_event()) {
     if (controller_.handle(*event, now)) continue;
     if (relays_.handle(*event, now)) continue;
+    if (scout_.handle(*event, now)) continue;
     if (paths_.handle(*event, now)) continue;
     events_.emplace_back(std::move(*event));
   }
@@ -231,6 +243,7 @@ void Link::take_relay_events(const Now& now) {
                                   .message = "bound at a relay",
                                   .fields = {{"relay", bound->relay.text}}});
       observe(bound->relay, bound->observed, now);
+      scout_.bound();
       events_.emplace_back(std::move(*bound));
     } else if (const auto* rebound = std::get_if<RelayRebound>(&*event)) {
       observe(rebound->relay, rebound->observed, now);
@@ -241,15 +254,36 @@ void Link::take_relay_events(const Now& now) {
                                   .fields = {{"relay", unbound->relay.text},
                                              {"reason", unbound->reason},
                                              {"retry_ms", milliseconds_text(unbound->wait)}}});
+      scout_.unbound(unbound->relay);
       events_.emplace_back(std::move(*unbound));
     }
+  }
+  while (const auto wanted = scout_.poll_lookup()) {
+    events_.emplace_back(Lookup{.key = look_up(OfScout{wanted->relay}), .name = wanted->name});
   }
 }
 
 void Link::set_places(const std::vector<RelayPlace>& places, const Now& now) {
   places_ = places;
   std::erase_if(observed_, [this](const auto& entry) { return place_of(entry.first) == nullptr; });
-  relays_.set_relays(places_, now);
+  scout_.set_relays(places_, now);
+  place_legs(now);
+}
+
+void Link::want_relays(const std::vector<RelayId>& relays, const Now& now) {
+  scout_.want(relays);
+  place_legs(now);
+}
+
+void Link::set_active(bool is_active, const Now& now) {
+  relays_.set_active(is_active);
+  scout_.set_active(is_active);
+  place_legs(now);
+}
+
+// place_legs hands on where the scout wants us to be bound.
+void Link::place_legs(const Now& now) {
+  if (const auto legs = scout_.take_legs()) relays_.set_relays(*legs, now);
 }
 
 // The role sees the message too, without what was taken out of it here: the pass.

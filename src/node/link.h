@@ -3,10 +3,10 @@
 // node/link.h: what connector and client have in common: one endpoint, a controller, relays, paths.
 //
 // Theory of operation
-//   A Link owns the node's quic::Endpoint, its ControllerSession, its RelayBindings and its
-//   DirectPaths, and offers each endpoint event to them first; what they do not claim concerns
-//   flows and comes out as an event. It applies the parts of the watch stream that concern relays
-//   by itself.
+//   A Link owns the node's quic::Endpoint, its ControllerSession, its RelayBindings and RelayScout,
+//   and its DirectPaths, and offers each endpoint event to them first; what they do not claim
+//   concerns flows and comes out as an event. It applies the parts of the watch stream that concern
+//   relays by itself.
 //
 //   QUIC and probes share the node's UDP port (RFC 9443): handle() sorts them. A probe is shorter
 //   than any packet of bulk, so in a train of coupled datagrams only the last can be one, or all.
@@ -28,6 +28,7 @@
 #include "node/direct_paths.h"
 #include "node/notice.h"
 #include "node/relay_bindings.h"
+#include "node/relay_scout.h"
 #include "quic/endpoint.h"
 #include "zt/base/random.h"
 #include "zt/base/time.h"
@@ -59,6 +60,7 @@ class Link {
   struct Config {
     ControllerSession::Config controller;
     RelayBindings::Limits relays;
+    RelayScout::Limits scout;
     quic::Endpoint::Config endpoint;
     DirectPaths::Config paths;
     std::vector<SocketAddress> advertised;  // Candidates of the operator: forwarded ports.
@@ -98,6 +100,10 @@ class Link {
   [[nodiscard]] const ControllerSession& controller() const { return controller_; }
   [[nodiscard]] RelayBindings& relays() { return relays_; }
   [[nodiscard]] const RelayBindings& relays() const { return relays_; }
+  [[nodiscard]] const RelayScout& scout() const { return scout_; }
+  // want_relays asks to be bound at these, too; set_active says whether flows are open.
+  void want_relays(const std::vector<RelayId>& relays, const Now& now);
+  void set_active(bool is_active, const Now& now);
   [[nodiscard]] DirectPaths& paths() { return paths_; }
   [[nodiscard]] const DirectPaths& paths() const { return paths_; }
   // place_of returns what the controller said about a relay, places about all.
@@ -109,7 +115,10 @@ class Link {
 
  private:
   struct OfController {};
-  using LookupOwner = std::variant<OfController, RelayId>;
+  struct OfScout {
+    RelayId relay;
+  };
+  using LookupOwner = std::variant<OfController, OfScout, RelayId>;
 
   void handle_datagram(const quic::ReceivedDatagrams& datagram, const Now& now);
   void take_endpoint_events(const Now& now);
@@ -118,6 +127,7 @@ class Link {
   void take_path_events();
   void tell_paths(const Now& now);
   void set_places(const std::vector<RelayPlace>& places, const Now& now);
+  void place_legs(const Now& now);
   void apply(WatchMessage& message, const Now& now);
   void observe(const RelayId& relay, const std::optional<SocketAddress>& address, const Now& now);
   LookupKey look_up(LookupOwner owner);
@@ -125,6 +135,7 @@ class Link {
   quic::Endpoint endpoint_;
   ControllerSession controller_;
   RelayBindings relays_;
+  RelayScout scout_;
   DirectPaths paths_;
   std::vector<SocketAddress> advertised_;
   std::optional<LocalPort> local_;

@@ -47,7 +47,8 @@ void RelayBindings::set_relays(const std::vector<RelayPlace>& relays, const Now&
   for (const RelayPlace& place : relays) {
     if (legs.size() == limits_.legs_max) break;
     Leg* held = find(place.id);
-    if (held != nullptr && held->place == place) {
+    if (held != nullptr && held->place.is_same_place(place)) {
+      held->place = place;  // The rest is for people and for choosing.
       legs.push_back(std::move(*held));
       held->connection.reset();  // Moved on: the cleaning below must not close it.
       held->state = Leg::State::waiting;
@@ -389,10 +390,9 @@ std::optional<Instant> RelayBindings::next_deadline() const {
 }
 
 std::optional<SocketAddress> RelayBindings::bound_at(const RelayId& relay) const {
-  for (const Leg& leg : legs_) {
-    if (leg.place.id == relay && leg.state == Leg::State::bound) return leg.remote;
-  }
-  return std::nullopt;
+  const Leg* leg = find(relay);
+  return leg != nullptr && leg->state == Leg::State::bound ? std::optional(leg->remote)
+                                                           : std::nullopt;
 }
 
 std::vector<RelayId> RelayBindings::bound_relays() const {
@@ -404,18 +404,15 @@ std::vector<RelayId> RelayBindings::bound_relays() const {
 }
 
 std::optional<Duration> RelayBindings::round_trip(const RelayId& relay) const {
-  for (const Leg& leg : legs_) {
-    if (leg.place.id != relay || !leg.connection) continue;
-    if (const auto statistics = endpoint_.statistics(*leg.connection)) {
-      return statistics->rtt_smoothed;
-    }
-  }
-  return std::nullopt;
+  const Leg* leg = find(relay);
+  if (leg == nullptr || !leg->connection) return std::nullopt;
+  const auto statistics = endpoint_.statistics(*leg->connection);
+  return statistics ? std::optional(statistics->rtt_smoothed) : std::nullopt;
 }
 
 std::optional<RelayBindings::Standing> RelayBindings::standing(const RelayId& relay) const {
-  const auto leg = std::ranges::find(legs_, relay, [](const Leg& each) { return each.place.id; });
-  if (leg == legs_.end()) return std::nullopt;
+  const Leg* leg = find(relay);
+  if (leg == nullptr) return std::nullopt;
   Standing standing{.is_bound = leg->state == Leg::State::bound};
   if (leg->remote.port != 0) standing.remote = leg->remote;
   if (standing.is_bound) {
@@ -429,8 +426,14 @@ std::optional<RelayBindings::Standing> RelayBindings::standing(const RelayId& re
 }
 
 RelayBindings::Leg* RelayBindings::find(const RelayId& relay) {
-  const auto found =
-      std::ranges::find_if(legs_, [&](const Leg& leg) { return leg.place.id == relay; });
+  const auto found = std::ranges::find(
+      legs_, relay, [](const Leg& leg) -> const RelayId& { return leg.place.id; });
+  return found == legs_.end() ? nullptr : &*found;
+}
+
+const RelayBindings::Leg* RelayBindings::find(const RelayId& relay) const {
+  const auto found = std::ranges::find(
+      legs_, relay, [](const Leg& leg) -> const RelayId& { return leg.place.id; });
   return found == legs_.end() ? nullptr : &*found;
 }
 

@@ -21,6 +21,7 @@
 //   its token again. The answer tells where the relay sees us now.
 //
 // Limits   legs_max relays are used at once, in the order of the list; the rest are spare.
+//          node/relay_scout.h says which they are.
 // Threats  A relay that lies about forwarding can only drop: what it forwards is sealed end to end.
 //          Who forges datagrams from a dead relay's address makes us believe in it until the idle
 //          timeout.
@@ -73,7 +74,7 @@ using RelayEvent = std::variant<RelayLookupWanted, RelayBound, RelayRebound, Rel
 class RelayBindings {
  public:
   struct Limits {
-    std::size_t legs_max = 4;
+    std::size_t legs_max = 8;
     Duration attempt_timeout = std::chrono::seconds(4);
     Duration silence_min = std::chrono::milliseconds(100);  // Of a relay, before it is pinged.
     Duration silence_max = std::chrono::seconds(2);
@@ -113,7 +114,7 @@ class RelayBindings {
 
   // bound_at returns where a relay that we are bound at is reached.
   [[nodiscard]] std::optional<SocketAddress> bound_at(const RelayId& relay) const;
-  // bound_relays lists them in the order of the controller's list.
+  // bound_relays lists them in the order of the list.
   [[nodiscard]] std::vector<RelayId> bound_relays() const;
   // round_trip returns the smoothed round trip to a bound relay.
   [[nodiscard]] std::optional<Duration> round_trip(const RelayId& relay) const;
@@ -145,12 +146,13 @@ class RelayBindings {
   [[nodiscard]] Duration patience_of(const Leg& leg) const;
   void take_stream_end(Leg& leg, const quic::StreamKey& stream, const Now& now);
   Leg* find(const RelayId& relay);
+  [[nodiscard]] const Leg* find(const RelayId& relay) const;
   Leg* find(quic::ConnectionKey connection);
 
   Limits limits_;
   quic::Endpoint& endpoint_;
   Random& random_;
-  std::vector<Leg> legs_;  // In the order of the controller's list.
+  std::vector<Leg> legs_;  // In the order of the list.
   std::optional<RelayPass> pass_;
   bool is_active_ = false;
   std::deque<RelayEvent> events_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "node/watch_message.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "wire/json.h"
@@ -32,11 +33,17 @@ std::optional<RelayPlace> parse_relay(const Json& object) {
   const auto address = Authority::parse(wire::text_or_empty(object, "address"));
   const auto certificate = Digest::parse(wire::text_or_empty(object, "certificate"));
   if (!id || !address || !certificate) return std::nullopt;
+  const auto load = object.find("load");
+  const bool has_load = load != object.end() && load->is_number_unsigned();
   return RelayPlace{.id = *id,
                     .name = wire::text_or_empty(object, "name"),
                     .region = wire::text_or_empty(object, "region"),
                     .address = *address,
-                    .certificate = *certificate};
+                    .certificate = *certificate,
+                    // Who is beyond measure is the last choice.
+                    .load = has_load ? std::uint32_t(std::min<std::uint64_t>(
+                                           load->get<std::uint64_t>(), UINT32_MAX))
+                                     : 0};
 }
 
 std::expected<std::vector<RelayPlace>, WatchError> parse_relays(const Json& message) {

@@ -32,10 +32,15 @@ namespace zt::node {
 struct RelayPlace {
   RelayId id;
   std::string name;
-  std::string region;  // May be empty.
-  Authority address;   // UDP.
-  Digest certificate;  // x5t#S256 of the relay.
+  std::string region;      // May be empty.
+  Authority address;       // UDP.
+  Digest certificate;      // x5t#S256 of the relay.
+  std::uint32_t load = 0;  // path::RelayOption's.
 
+  // is_same_place tells whether a leg to the one is a leg to the other.
+  [[nodiscard]] bool is_same_place(const RelayPlace& other) const {
+    return id == other.id && address == other.address && certificate == other.certificate;
+  }
   friend bool operator==(const RelayPlace&, const RelayPlace&) = default;
 };
 

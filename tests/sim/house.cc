@@ -529,7 +529,7 @@ bool House::boot(Duration limit) {
   return world.run_until(
       [this] {
         return client->has_view &&
-               client->node().status(world.now()).relays.size() == 1 + more_relays.size() &&
+               client->node().status(world.now()).relays.size() >= legs_expected() &&
                is_up(*connector) && std::ranges::all_of(more_connectors, [this](const auto& more) {
                  return is_up(*more);
                });
@@ -539,7 +539,11 @@ bool House::boot(Duration limit) {
 
 bool House::is_up(const ConnectorActor& actor) const {
   return actor.node().engine() != nullptr && actor.node().engine()->configuration_revision() > 0 &&
-         actor.node().link().relays().bound_relays().size() == 1 + more_relays.size();
+         actor.node().link().relays().bound_relays().size() >= legs_expected();
+}
+
+std::size_t House::legs_expected() const {
+  return std::min(1 + more_relays.size(), node::RelayScout::Limits{}.nearest_max);
 }
 
 void House::check_wire(const Hop& hop, std::span<const std::byte> bytes) const {

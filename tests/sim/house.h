@@ -270,6 +270,7 @@ class House {
   std::unique_ptr<ConnectorActor> make_connector(const std::string& name, const Place& place,
                                                  std::uint64_t seed);
   [[nodiscard]] bool is_up(const ConnectorActor& actor) const;
+  [[nodiscard]] std::size_t legs_expected() const;
   void check_wire(const Hop& hop, std::span<const std::byte> bytes) const;
 };
 

@@ -24,9 +24,16 @@
 //   its arrival with the monotonic clock, so a client whose wall clock is wrong works all the same.
 //   A grant that a connector no longer accepts is fetched anew once for each flow.
 //
-//   Connectors are tried in the controller's order, each first by its first relay that we are bound
-//   at, then by its second, and so on; one that failed a moment ago is tried last. When a relay is
+//   Connectors are tried in the order of client/spread.h: by weight and load, open connections
+//   first. Each is tried first by the best relay where both ends are bound, then by the second
+//   best, and so on; path/relay_choice.h says what is good, and counts the round trips of both
+//   ends. Where there is no such relay, we bind at one of the connector's (BindAt). When a relay is
 //   lost, its connections are rerouted through another one (Reroute), and live flows go on.
+//
+//   A connector that failed is doubtful until a connection to it stands: it is tried after all
+//   others. While others do the work it is tried again without a flow, first after
+//   connector_hold_down, then after twice that, and so on to connector_hold_down_max: so a dead one
+//   costs no flow but the first.
 //
 //   A connector that was asked something is listened to. It is silent when nothing has come from it
 //   for two round trips and silence_margin, or when its connection does not stand by then. The
@@ -86,10 +93,11 @@ struct ControllerUp {};  // The watch stream stands.
 struct ControllerDown {
   std::string reason;
 };
-struct RelayAvailable {  // We are bound there.
+struct RelayAvailable {  // We are bound there. Again: it is so far away, and so loaded, by now.
   RelayId relay;
   std::string name;
   Duration round_trip{};
+  std::uint32_t load = 0;  // path::RelayOption's.
 };
 struct RelayLost {
   RelayId relay;
@@ -101,8 +109,9 @@ struct GrantedConnector {
   std::string name;
   Digest certificate;
   RouteId route;
-  std::vector<RelayId> relays;  // Where it is bound.
-  std::uint32_t weight = 0;
+  std::vector<RelayId> relays;              // Where it is bound.
+  std::map<RelayId, Duration> round_trips;  // From it to those, as far as they are known.
+  std::uint32_t weight = 0;                 // Its share of new flows; 0: it seems to be offline.
 
   friend bool operator==(const GrantedConnector&, const GrantedConnector&) = default;
 };
@@ -115,7 +124,7 @@ struct GrantIssued {
   ResourceId resource;
   std::string resource_name;
   std::vector<PortRange> ports;              // That the grant covers at the host; empty: as asked.
-  std::vector<GrantedConnector> connectors;  // Best first; may be empty: none is online.
+  std::vector<GrantedConnector> connectors;  // May be empty: none is online.
 };
 struct GrantDenied {
   int status = 0;       // 403, 404, …
@@ -180,6 +189,9 @@ struct ConnectTo {  // Answer with ConnectorReady or ConnectorLost.
   Digest certificate;  // To pin.
   RouteId route;       // Prefix of the first destination connection ID.
   RelayId relay;
+};
+struct BindAt {  // Bind at these relays, too: connectors are there, and at none of ours.
+  std::vector<RelayId> relays;
 };
 struct Reroute {  // Move the connection to another relay at once: the former is dead.
   PeerKey peer{};
@@ -329,7 +341,8 @@ class Engine {
     Duration refusal_interval = std::chrono::minutes(1);  // A denial that the view agrees with
                                                           // lives as long.
     Duration connector_idle = std::chrono::seconds(60);
-    Duration connector_hold_down = std::chrono::seconds(10);   // A failed one is tried last.
+    Duration connector_hold_down = std::chrono::seconds(10);  // Then a failed one is tried again.
+    Duration connector_hold_down_max = std::chrono::minutes(5);
     Duration silence_margin = std::chrono::milliseconds(400);  // Beyond two round trips.
     Duration round_trip_max = std::chrono::seconds(1);         // That a connector is granted.
     Duration listen_pause = std::chrono::milliseconds(50);   // Once it was heard, while flows wait.
@@ -350,8 +363,8 @@ class Engine {
                              GrantAnswered, GrantsRevoked, ConnectorReady, ConnectorHeard,
                              ConnectorLost, FlowRequested, FlowAnswered, FlowEnded>;
   using Output =
-      std::variant<AskGrant, ConnectTo, Reroute, CloseConnector, ListenTo, OpenFlow, AbandonFlow,
-                   PresentGrant, FlowReady, FlowRefused, Cut, SnapshotNeeded, Report>;
+      std::variant<AskGrant, ConnectTo, BindAt, Reroute, CloseConnector, ListenTo, OpenFlow,
+                   AbandonFlow, PresentGrant, FlowReady, FlowRefused, Cut, SnapshotNeeded, Report>;
 
   // `random` draws flow ids and jitter; it outlives the engine.
   Engine(const Limits& limits, Self self, Random& random);
@@ -406,6 +419,13 @@ class Engine {
   struct Relay {
     std::string name;
     Duration round_trip{};
+    std::uint32_t load = 0;
+  };
+
+  // Doubt is what is left of a connector that failed.
+  struct Doubt {
+    Instant retry;     // When it is tried again without a flow.
+    Duration pause{};  // That led there.
   };
 
   // Hearing is what we know of a connector's being there.
@@ -421,8 +441,9 @@ class Engine {
     ConnectorId connector;
     std::string name;
     Digest certificate;
-    std::vector<RelayId> relays;  // Where the connector is bound, as last heard.
-    RelayId relay;                // That carries the connection.
+    std::vector<RelayId> relays;              // Where the connector is bound, as last heard.
+    std::map<RelayId, Duration> round_trips;  // From there, likewise.
+    RelayId relay;                            // That carries the connection.
     bool is_ready = false;
     Instant connect_deadline;
     Duration round_trip{};  // To the relay, until it is ready.
@@ -529,12 +550,16 @@ class Engine {
   void on(ConnectorHeard& input, const Now& now);
   void on(ConnectorLost& input, const Now& now);
   void want_connector(FlowKey key, const Now& now);
-  [[nodiscard]] std::vector<const GrantedConnector*> in_order(const Access& access,
-                                                              const Now& now) const;
-  [[nodiscard]] std::optional<Candidate> find_candidate(const Flow& flow, const Access& access,
-                                                        const Now& now) const;
+  [[nodiscard]] std::vector<const GrantedConnector*> in_order(const Access& access) const;
+  [[nodiscard]] std::optional<Candidate> find_candidate(const Flow& flow,
+                                                        const Access& access) const;
   [[nodiscard]] std::optional<PeerKey> find_peer(const GrantedConnector& connector) const;
-  [[nodiscard]] std::vector<RelayId> common_relays(const std::vector<RelayId>& relays) const;
+  [[nodiscard]] std::vector<RelayId> common_relays(
+      const std::vector<RelayId>& relays, const std::map<RelayId, Duration>& round_trips) const;
+  void want_relay(FlowKey key, const Access& access, const Now& now);
+  PeerKey connect(const GrantedConnector& connector, const RelayId& relay, const Now& now);
+  void retry_doubtful(const Access& access, const Now& now);
+  void doubt(const ConnectorId& connector, const Now& now);
   [[nodiscard]] bool is_silent(const Candidate& candidate) const;
   void give_up_connecting(FlowKey key, const Now& now);
   void join(FlowKey key, PeerKey peer, const Now& now);
@@ -573,7 +598,7 @@ class Engine {
   Instant refusals_end_;
   std::map<PeerKey, Peer> peers_;
   std::map<RelayId, Relay> relays_;                   // That we are bound at.
-  std::map<ConnectorId, Instant> held_down_;          // Until when a connector is tried last.
+  std::map<ConnectorId, Doubt> doubts_;               // At most connectors_max.
   std::map<ResourceId, std::string> last_decisions_;  // Of resources in the view.
   std::uint64_t last_access_ = 0;
   std::uint64_t last_request_ = 0;

@@ -445,11 +445,8 @@ TEST_CASE("late and foreign answers change nothing") {
 
 TEST_CASE("connectors are tried in order, and a failed one is tried last from then on") {
   Fixture f;
-  const auto connectors = [&] {
-    return std::vector{f.connector_of(1, {f.relay(1)}), f.connector_of(2, {f.relay(1)})};
-  };
   f.request();
-  f.answer(f.grant_of(1, connectors()));
+  f.answer(f.grant_of(1, {f.connector_of(1, {f.relay(1)}), f.connector_of(2, {f.relay(1)})}));
   const auto first = f.take<ConnectTo>();
   CHECK(first->connector == f.connector(1));
   f.handle(ConnectorLost{first->peer, "handshake_failed"});
@@ -460,9 +457,75 @@ TEST_CASE("connectors are tried in order, and a failed one is tried last from th
   CHECK(f.take<OpenFlow>()->peer == second->peer);
   f.request();
   CHECK(f.take<OpenFlow>()->peer == second->peer);
-  f.advance(seconds(10));
+}
+
+TEST_CASE("a failed connector is tried again without a flow, later and later") {
+  Fixture f;
   f.request();
+  f.answer(f.grant_of(1, {f.connector_of(1, {f.relay(1)}), f.connector_of(2, {f.relay(1)})}));
+  f.handle(ConnectorLost{f.take<ConnectTo>()->peer, "no"});
+  const PeerKey second = f.take<ConnectTo>()->peer;
+  f.ready(second);
+  // use opens a flow, which the second connector serves, and returns whom else it made us try.
+  const auto use = [&]() -> std::optional<PeerKey> {
+    const FlowKey flow = f.request();
+    const auto open = f.take<OpenFlow>();
+    REQUIRE(open);
+    CHECK(open->peer == second);
+    f.hear(second);
+    f.handle(f.accepted(flow));
+    f.handle(FlowEnded{flow, 0, 0, "finished"});
+    const auto connect = f.take<ConnectTo>();
+    f.take_all();
+    if (!connect) return std::nullopt;
+    CHECK(connect->connector == f.connector(1));
+    return connect->peer;
+  };
+  const auto waiting = f.take<OpenFlow>();
+  f.hear(second);
+  f.handle(f.accepted(waiting->flow));
+  for (const auto pause : {seconds(10), seconds(20), seconds(40)}) {
+    f.advance(pause - milliseconds(1));
+    CHECK_FALSE(use());
+    f.advance(milliseconds(1));
+    const auto again = use();
+    REQUIRE(again);
+    CHECK_FALSE(use());  // One at a time.
+    f.handle(ConnectorLost{*again, "no"});
+  }
+  f.advance(seconds(80));
+  const auto again = use();
+  REQUIRE(again);
+  f.ready(*again);
+  CHECK(f.take<CloseConnector>()->peer == *again);
+  f.request();  // It lives, and is so heavy that it comes first.
   CHECK(f.take<ConnectTo>()->connector == f.connector(1));
+}
+
+TEST_CASE("a connection goes through the relay with the shortest way to both ends") {
+  Fixture f;
+  f.handle(RelayAvailable{f.relay(2), "relay-2", milliseconds(70)});
+  GrantedConnector connector = f.connector_of(1, {f.relay(1), f.relay(2)});
+  f.request();
+  SECTION("as far as we know") {
+    f.answer(f.grant_of(1, {connector}));
+    CHECK(f.take<ConnectTo>()->relay == f.relay(1));
+  }
+  SECTION("as the connector has measured") {
+    connector.round_trips = {{f.relay(1), milliseconds(90)}, {f.relay(2), milliseconds(10)}};
+    f.answer(f.grant_of(1, {connector}));
+    CHECK(f.take<ConnectTo>()->relay == f.relay(2));
+  }
+  SECTION("what it has not measured is no nearer than what it has") {
+    connector.round_trips = {{f.relay(2), milliseconds(60)}};
+    f.answer(f.grant_of(1, {connector}));
+    CHECK(f.take<ConnectTo>()->relay == f.relay(1));
+  }
+  SECTION("as we have measured since") {
+    f.handle(RelayAvailable{f.relay(1), "relay-1", milliseconds(200)});
+    f.answer(f.grant_of(1, {connector}));
+    CHECK(f.take<ConnectTo>()->relay == f.relay(2));
+  }
 }
 
 TEST_CASE("each connector's first relay comes before any second relay") {
@@ -533,6 +596,7 @@ TEST_CASE("no connector online, and no relay in common, are said as such") {
   SECTION("no relay in common") {
     f.request();
     f.answer(f.grant_of(1, {f.connector_of(1, {f.relay(2)})}));
+    CHECK(f.take<BindAt>()->relays == std::vector{f.relay(2)});
     CHECK(f.take_all().empty());
     f.advance(seconds(4));
     CHECK(f.take<FlowRefused>()->outcome.text ==
@@ -811,7 +875,8 @@ TEST_CASE("connectors that are slow to come up are raced, and the first that is 
     f.ready(first->peer);
     CHECK(f.take<OpenFlow>()->peer == first->peer);
     f.take_all();
-    f.ready(second->peer);
+    f.ready(second->peer);  // Its connection would end, as no grant is shown on it.
+    CHECK(f.take<CloseConnector>()->peer == second->peer);
     CHECK(f.take_all().empty());
   }
   SECTION("the second") {
@@ -820,6 +885,7 @@ TEST_CASE("connectors that are slow to come up are raced, and the first that is 
     CHECK(f.take<ListenTo>()->peer == second->peer);
     SECTION("and the first comes later") {
       f.ready(first->peer);
+      CHECK(f.take<CloseConnector>()->peer == first->peer);
       CHECK(f.take_all().empty());
     }
     SECTION("and the first never comes") {

@@ -22,6 +22,7 @@ Id<Tag> id_of(std::uint64_t number) {
 }
 
 struct Fixture {
+  static constexpr std::uint32_t kWeights[] = {0, 1'000'000'000, 1'000'000, 1'000};
   static constexpr Duration kRoundTrip = std::chrono::milliseconds(50);
   // kPatience is how long a connector may say nothing: two round trips and the margin.
   static constexpr Duration kPatience = std::chrono::milliseconds(500);
@@ -72,7 +73,8 @@ struct Fixture {
                             .certificate = {},
                             .route = {},
                             .relays = std::move(relays),
-                            .weight = 1};
+                            // The lower the number, the sooner it is tried.
+                            .weight = number < 4 ? kWeights[number] : 1};
     result.certificate.bytes[0] = static_cast<std::byte>(number);
     result.route.bytes[0] = static_cast<std::byte>(number);
     return result;

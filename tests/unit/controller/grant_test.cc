@@ -207,9 +207,29 @@ TEST_CASE("the least loaded connector comes first, and one that is away comes la
   CHECK(list[0].at("id") == second);
   CHECK(list[0].at("weight") == 100);
   CHECK(list[1].at("id") == scene.door.connector);
-  CHECK(list[1].at("weight") == 50);
+  CHECK(list[1].at("weight") == 70);
   CHECK(list[2].at("id") == third);
   CHECK(list[2].at("weight") == 0);
+}
+
+TEST_CASE("a client hears how far the connector is from its relays") {
+  Scene scene;
+  World& world = scene.world;
+  const Reply token = world.admin("POST", "relay-tokens", {{"address", "r.example:443"}});
+  const std::string relay = world.enrol(token.body.at("token"), "relay", certificate_of(9));
+  const auto told_after = [&](const json& round_trips) {
+    const json body = {{"version", "1"}, {"relays", {relay}}, {"round_trips_ms", round_trips}};
+    const Reply reply = world.node("POST", "/api/v1/node/heartbeat", body, scene.door.kConnector);
+    REQUIRE(reply.status == 204);
+    const Reply grant = world.ask(scene.door.kClient, "db.internal", 5432);
+    const json connector = grant.body.at("connectors").at(0);
+    CHECK(connector.at("relays") == json::array({relay}));
+    return json(connector.at("round_trips_ms"));
+  };
+  CHECK(told_after({{relay, 12}, {"rly_other", 3}}) == json{{relay, 12}});
+  CHECK(told_after({{relay, 1'000'000}}) == json{{relay, 60'000}});
+  CHECK(told_after({{relay, "near"}}) == json::object());
+  CHECK(told_after(json::object()) == json::object());
 }
 
 TEST_CASE("grants are limited per device, and live ones per tenant") {

@@ -98,6 +98,30 @@ TEST_CASE("relays, rotated keys and renewed relay tokens are told") {
   CHECK(has(connector.types, "relay_token"));
 }
 
+TEST_CASE("a relay's load is told with the next ping, when its class is another") {
+  Scene scene;
+  World& world = scene.world;
+  Held connector = scene.held_connector();
+  const auto stream = world.watch(scene.door.kConnector);
+  const Reply token = world.admin("POST", "relay-tokens", {{"address", "r.example:443"}});
+  world.enrol(token.body.at("token"), "relay", certificate_of(9));
+  const auto load_after = [&](int bindings) {
+    const json body = {{"version", "1"}, {"bindings", bindings}};
+    REQUIRE(world.node("POST", "/api/v1/node/heartbeat", body, certificate_of(9)).status == 204);
+    connector.types.clear();
+    world.advance(seconds(15));
+    connector.follow(world, stream);
+    return connector.relays.at(0).at("load").get<int>();
+  };
+  CHECK(load_after(63) == 0);
+  CHECK(load_after(64) == 1);
+  CHECK(has(connector.types, "relays"));
+  CHECK(load_after(127) == 1);
+  CHECK_FALSE(has(connector.types, "relays"));
+  CHECK(load_after(128) == 2);
+  CHECK(load_after(0) == 0);
+}
+
 TEST_CASE("the old signing key signs until the new one is active, and retires in the end") {
   Scene scene;
   World& world = scene.world;
