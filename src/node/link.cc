@@ -28,8 +28,7 @@ Link::Link(const Config& config, Credential credential, Random& random)
     : endpoint_(config.endpoint, random),
       controller_(config.controller, std::move(credential), endpoint_, random),
       relays_(config.relays, endpoint_, random),
-      scout_(config.scout, config.endpoint.identity->certificate_digest().to_text(), relays_,
-             endpoint_, random),
+      scout_(config.scout, relays_, endpoint_, random),
       paths_(paths_config(config), endpoint_, random),
       advertised_(config.advertised) {}
 
@@ -289,6 +288,7 @@ void Link::place_legs(const Now& now) {
 // The role sees the message too, without what was taken out of it here: the pass.
 void Link::apply(WatchMessage& message, const Now& now) {
   if (auto* snapshot = std::get_if<WatchSnapshot>(&message)) {
+    if (snapshot->pass) scout_.set_node(snapshot->pass->route);
     set_places(snapshot->relays, now);
     if (snapshot->pass) relays_.set_pass(std::move(*snapshot->pass), now);
     snapshot->pass.reset();

@@ -8,13 +8,9 @@
 
 namespace zt::node {
 
-RelayScout::RelayScout(const Limits& limits, std::string node, const RelayBindings& bindings,
+RelayScout::RelayScout(const Limits& limits, const RelayBindings& bindings,
                        quic::Endpoint& endpoint, Random& random)
-    : limits_(limits),
-      node_(std::move(node)),
-      bindings_(bindings),
-      endpoint_(endpoint),
-      random_(random) {}
+    : limits_(limits), bindings_(bindings), endpoint_(endpoint), random_(random) {}
 
 void RelayScout::set_relays(const std::vector<RelayPlace>& relays, const Now& now) {
   places_ = relays;

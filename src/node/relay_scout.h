@@ -50,13 +50,14 @@ class RelayScout {
   };
 
   // `bindings` tells what its legs have measured. It, `endpoint` and `random` outlive the object.
-  // `node` is a name of this node that no other has.
-  RelayScout(const Limits& limits, std::string node, const RelayBindings& bindings,
-             quic::Endpoint& endpoint, Random& random);
+  RelayScout(const Limits& limits, const RelayBindings& bindings, quic::Endpoint& endpoint,
+             Random& random);
   RelayScout(const RelayScout&) = delete;
   RelayScout& operator=(const RelayScout&) = delete;
   ~RelayScout() = default;
 
+  // set_node says which node this is: no other has the route. It counts from the next list on.
+  void set_node(const RouteId& route) { node_ = route.to_text(); }
   // set_relays replaces the list.
   void set_relays(const std::vector<RelayPlace>& relays, const Now& now);
   // want asks for legs to these relays, too. Unknown ones are ignored.

@@ -122,7 +122,7 @@ TEST_CASE("a relay that dies gives its place to one that was measured", "[sim]")
     const auto number = dead->ip.octets()[15];
     house.world.detach(*house.more_relays[number]);
   }
-  CHECK(house.world.run_until([&] { return relays.bound_relays().size() == 3; }, 60s));
+  CHECK(house.world.run_until([&] { return relays.bound_relays().size() == 3; }, 90s));
   CHECK(house.world.run_until([&] { return relays.bound_relays().size() == 4; }, 5s));
 }
 
