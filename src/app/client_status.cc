@@ -111,11 +111,9 @@ Json pairs_json(const std::vector<path::PairStatus>& pairs) {
 Json connectors_json(const node::ClientNode& node, const client::Status& status, const Now& now) {
   Json list = Json::array();
   for (const client::ConnectorStatus& connector : status.connectors) {
-    Json entry = {{"id", connector.id.text},
-                  {"name", connector.name},
-                  {"ready", connector.is_ready},
-                  {"silent", connector.is_silent},
-                  {"flows", connector.flow_count}};
+    Json entry = {{"id", connector.id.text},           {"name", connector.name},
+                  {"ready", connector.is_ready},       {"silent", connector.is_silent},
+                  {"draining", connector.is_draining}, {"flows", connector.flow_count}};
     if (const auto path = node.path_to(connector.id)) {
       entry["path"] = path->text;
       entry["remote"] = path->remote.to_text();

@@ -9,6 +9,7 @@
 
 #include "app/command.h"
 #include "app/connector_shell.h"
+#include "app/draining.h"
 #include "app/enrolment.h"
 #include "app/node_defaults.h"
 #include "app/path_settings.h"
@@ -24,6 +25,7 @@ struct Settings {
   std::string state = default_state_path("connector").string();
   std::string name = machine_name();
   std::vector<std::string> dns;
+  std::uint32_t drain_timeout_s = Draining::kConnectorTimeoutDefault;
   PathSettings paths;
   LogSettings log;
 };
@@ -61,6 +63,11 @@ ExitCode run(const Settings& settings) {
     return fail(ExitCode::usage, applied.error());
   }
   ExitCode code = ExitCode::ok;
+  std::unique_ptr<ConnectorShell> serving;
+  Draining draining(loop, log, std::chrono::seconds(settings.drain_timeout_s), "flows",
+                    {.begin = [&] { serving->drain(); },
+                     .left = [&] { return serving->flow_count(); },
+                     .cut = [&] { serving->end_flows(); }});
   auto shell = ConnectorShell::create(
       loop, resolver, random, log, config, settings.paths.udp_port, std::move(entrance->credential),
       {.on_standing =
@@ -84,18 +91,20 @@ ExitCode run(const Settings& settings) {
              code = fail(ExitCode::denied,
                          fmt::format("the controller refused this connector: {}", refused.detail));
              loop.stop();
-           }});
+           },
+       .on_drained = [&] { draining.finish(); }});
   if (!shell) {
     return fail(ExitCode::failed,
                 fmt::format("cannot open a UDP port: {}", io::to_text(shell.error())));
   }
-  const io::Signals signals(loop, {SIGINT, SIGTERM}, [&](int) { loop.stop(); });
+  serving = std::move(*shell);
+  const io::Signals signals(loop, {SIGINT, SIGTERM}, [&](int) { draining.signal(); });
   log.write(LogLevel::info, "connector starts",
             {{"version", std::string(version())}, {"state", settings.state}}, loop.now().unix_time);
-  (*shell)->keep_flows(entrance->state.flow_file());
-  (*shell)->start();
+  serving->keep_flows(entrance->state.flow_file());
+  serving->start();
   loop.run();
-  (*shell)->leave();
+  serving->leave();
   log.write(LogLevel::info, "connector ends", {}, loop.now().unix_time);
   return code;
 }
@@ -114,10 +123,14 @@ void add_connector_commands(CLI::App& app, Chosen& chosen) {
   command->add_option("--dns", settings->dns,
                       "DNS server of the private network, ADDRESS[:PORT]; default: resolv.conf");
   settings->paths.add_to(*command);
+  Draining::add_to(*command, settings->drain_timeout_s);
   settings->log.add_to(*command);
   command->footer(
       "The first start needs an enrolment token (zt admin connector token NETWORK); later starts\n"
       "need none. The token is read from --token-file, --token or the environment ZT_TOKEN.\n\n"
+      "SIGTERM drains: clients are told to go to another connector for new flows, and this one "
+      "ends\n"
+      "when its live flows have.\n\n"
       "Exit codes: 0 ended by a signal, 1 failed, 2 wrong usage or token, 3 refused by the "
       "controller.");
   command->callback([settings, &chosen] { chosen.action = [settings] { return run(*settings); }; });

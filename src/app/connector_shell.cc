@@ -100,6 +100,17 @@ void ConnectorShell::start() {
   network_->start();
 }
 
+void ConnectorShell::drain() {
+  node_.drain(loop_.now());
+  driver_.settle();
+}
+
+void ConnectorShell::end_flows() {
+  while (!flows_.empty()) {
+    abandon(flows_.begin()->first, connector::FlowEnd::connector_ended, loop_.now());
+  }
+}
+
 void ConnectorShell::carry_out(Node::Effect& effect, const Now& now) {
   if (auto* lookup = std::get_if<node::Lookup>(&effect)) {
     lookups_.start(*lookup);
@@ -127,6 +138,8 @@ void ConnectorShell::carry_out(Node::Effect& effect, const Now& now) {
     flow_file_->keep(*keep);
   } else if (const auto* notice = std::get_if<node::Notice>(&effect)) {
     write_notice(log_, *notice, now.unix_time);
+  } else if (std::holds_alternative<Node::Drained>(effect)) {
+    handlers_.on_drained();
   }
 }
 

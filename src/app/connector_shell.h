@@ -37,6 +37,7 @@ class ConnectorShell {
     std::move_only_function<void(const node::ConnectorNode::Standing&)> on_standing;
     // The controller refused this machine for good.
     std::move_only_function<void(const node::Refused&)> on_refused;
+    std::move_only_function<void()> on_drained;
   };
 
   // Borrowed arguments outlive the shell. `udp_port` 0 takes any; it fails if the port cannot be
@@ -53,6 +54,11 @@ class ConnectorShell {
   // Without it a crash loses what the controller has not got yet. Call it before start.
   void keep_flows(const std::filesystem::path& path);
   void start();
+  // drain is that of node::ConnectorNode; on_drained follows.
+  void drain();
+  // end_flows cuts what is left, before leave.
+  void end_flows();
+  [[nodiscard]] std::size_t flow_count() const { return node_.flow_count(); }
   // leave tells the peers that this is the end; after the loop's.
   void leave() { driver_.leave(); }
 

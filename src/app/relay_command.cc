@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "app/command.h"
+#include "app/draining.h"
 #include "app/enrolment.h"
 #include "app/node_defaults.h"
 #include "app/relay_shell.h"
@@ -23,6 +24,7 @@ struct Settings {
   std::string state = default_state_path("relay").string();
   std::string name = machine_name();
   std::string listen = "443";
+  std::uint32_t drain_timeout_s = Draining::kRelayTimeoutDefault;
   LogSettings log;
 };
 
@@ -60,6 +62,11 @@ ExitCode run(const Settings& settings) {
                                                  : std::nullopt};
   config.link.endpoint.route = relay_route_of(entrance->identity);
   ExitCode code = ExitCode::ok;
+  std::unique_ptr<RelayShell> serving;
+  Draining draining(loop, log, std::chrono::seconds(settings.drain_timeout_s), "bindings",
+                    {.begin = [&] { serving->drain(); },
+                     .left = [&] { return serving->binding_count(); },
+                     .cut = {}});
   auto shell = RelayShell::create(
       loop, resolver, random, log, *local, config, std::move(entrance->credential),
       {.on_standing =
@@ -81,18 +88,20 @@ ExitCode run(const Settings& settings) {
              code = fail(ExitCode::denied,
                          fmt::format("the controller refused this relay: {}", refused.detail));
              loop.stop();
-           }});
+           },
+       .on_drained = [&] { draining.finish(); }});
   if (!shell) {
     return fail(ExitCode::failed, fmt::format("cannot listen on UDP {}: {}", settings.listen,
                                               io::to_text(shell.error())));
   }
-  const io::Signals signals(loop, {SIGINT, SIGTERM}, [&](int) { loop.stop(); });
+  serving = std::move(*shell);
+  const io::Signals signals(loop, {SIGINT, SIGTERM}, [&](int) { draining.signal(); });
   log.write(LogLevel::info, "relay starts",
-            {{"version", std::string(version())}, {"port", std::to_string((*shell)->port())}},
+            {{"version", std::string(version())}, {"port", std::to_string(serving->port())}},
             loop.now().unix_time);
-  (*shell)->start();
+  serving->start();
   loop.run();
-  (*shell)->leave();
+  serving->leave();
   log.write(LogLevel::info, "relay ends", {}, loop.now().unix_time);
   return code;
 }
@@ -113,11 +122,15 @@ void add_relay_commands(CLI::App& app, Chosen& chosen) {
       ->capture_default_str();
   command->add_option("--listen", settings->listen, "UDP port, or ADDRESS:PORT, to listen on")
       ->capture_default_str();
+  Draining::add_to(*command, settings->drain_timeout_s);
   settings->log.add_to(*command);
   command->footer(
       "The first start needs an enrolment token (zt admin relay token), which also says under "
       "which\n"
       "public address the relay is reached. It is read from --token-file, --token or ZT_TOKEN.\n\n"
+      "SIGTERM drains: who is bound is told to go to another relay, and the relay ends when "
+      "nobody\n"
+      "is bound any more.\n\n"
       "Exit codes: 0 ended by a signal, 1 failed, 2 wrong usage or token, 3 refused by the "
       "controller.");
   command->callback([settings, &chosen] { chosen.action = [settings] { return run(*settings); }; });

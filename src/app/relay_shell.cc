@@ -56,6 +56,11 @@ void RelayShell::start() {
   driver_.settle();
 }
 
+void RelayShell::drain() {
+  node_.drain(loop_.now());
+  driver_.settle();
+}
+
 void RelayShell::carry_out(Node::Effect& effect, const Now& now) {
   if (const auto* lookup = std::get_if<node::Lookup>(&effect)) {
     lookups_.start(*lookup);
@@ -65,6 +70,8 @@ void RelayShell::carry_out(Node::Effect& effect, const Now& now) {
     handlers_.on_refused(*refused);
   } else if (const auto* notice = std::get_if<node::Notice>(&effect)) {
     write_notice(log_, *notice, now.unix_time);
+  } else if (std::holds_alternative<Node::Drained>(effect)) {
+    handlers_.on_drained();
   }
 }
 

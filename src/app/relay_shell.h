@@ -28,6 +28,7 @@ class RelayShell {
   struct Handlers {
     std::move_only_function<void(const node::RelayNode::Standing&)> on_standing;
     std::move_only_function<void(const node::Refused&)> on_refused;
+    std::move_only_function<void()> on_drained;
   };
 
   // Borrowed arguments outlive the shell. It fails if `local` cannot be bound.
@@ -39,6 +40,10 @@ class RelayShell {
   RelayShell& operator=(const RelayShell&) = delete;
 
   void start();
+  // drain is that of node::RelayNode; on_drained follows.
+  void drain();
+  // binding_count is for people.
+  [[nodiscard]] std::size_t binding_count() const { return node_.engine().binding_count(); }
   // leave tells the peers that this is the end; after the loop's.
   void leave() { driver_.leave(); }
   [[nodiscard]] std::uint16_t port() const { return port_->port(); }

@@ -113,15 +113,15 @@ void Engine::doubt(const ConnectorId& connector, const Now& now) {
       std::ranges::min_element(doubts_, {}, [](const auto& entry) { return entry.second.retry; }));
 }
 
-// find_candidate walks the connectors' first relays, then their second ones, and so on. Silent
-// connectors come when there is nobody else.
+// find_candidate walks the connectors' first relays, then their second ones, and so on. Connectors
+// that are silent or drain come when there is nobody else.
 std::optional<Engine::Candidate> Engine::find_candidate(const Flow& flow,
                                                         const Access& access) const {
   const auto is_tried = [&](const ConnectorId& connector, const RelayId& relay) {
     return std::ranges::find(flow.tried, std::pair(connector, relay)) != flow.tried.end();
   };
   const std::vector<const GrantedConnector*> connectors = in_order(access);
-  std::optional<Candidate> silent;
+  std::optional<Candidate> last_resort;
   bool has_more = true;
   for (std::size_t round = 0; has_more; ++round) {
     has_more = false;
@@ -130,8 +130,8 @@ std::optional<Engine::Candidate> Engine::find_candidate(const Flow& flow,
         const RelayId& relay = peers_.find(*peer)->second.relay;
         if (is_tried(connector->id, relay)) continue;
         Candidate candidate{connector, relay, peer};
-        if (!is_silent(candidate)) return candidate;
-        if (!silent) silent = candidate;
+        if (!is_last_resort(candidate)) return candidate;
+        if (!last_resort) last_resort = candidate;
         continue;
       }
       const std::vector<RelayId> relays = common_relays(connector->relays, connector->round_trips);
@@ -142,11 +142,13 @@ std::optional<Engine::Candidate> Engine::find_candidate(const Flow& flow,
       }
     }
   }
-  return silent;
+  return last_resort;
 }
 
-bool Engine::is_silent(const Candidate& candidate) const {
-  return candidate.peer && peers_.find(*candidate.peer)->second.hearing == Hearing::silent;
+bool Engine::is_last_resort(const Candidate& candidate) const {
+  if (!candidate.peer) return false;
+  const Peer& peer = peers_.find(*candidate.peer)->second;
+  return peer.hearing == Hearing::silent || peer.is_draining;
 }
 
 std::vector<const GrantedConnector*> Engine::in_order(const Access& access) const {
@@ -160,7 +162,7 @@ std::vector<const GrantedConnector*> Engine::in_order(const Access& access) cons
     if (const auto key = find_peer(connector)) {
       const Peer& peer = peers_.find(*key)->second;
       load.own_flow_count = peer.flows.size();
-      load.is_connected = peer.hearing != Hearing::silent;
+      load.is_connected = peer.hearing != Hearing::silent && !peer.is_draining;
     }
     loads.push_back(std::move(load));
   }
@@ -199,7 +201,14 @@ std::vector<RelayId> Engine::common_relays(const std::vector<RelayId>& relays,
   for (path::RelayOption& option : path::in_order(std::move(options), self_.device.text)) {
     result.push_back(std::move(option.relay));
   }
+  std::ranges::stable_partition(result, [&](const RelayId& relay) { return is_lasting(relay); });
   return result;
+}
+
+// is_lasting tells whether we are bound at a relay that does not drain.
+bool Engine::is_lasting(const RelayId& relay) const {
+  const auto found = relays_.find(relay);
+  return found != relays_.end() && !found->second.is_draining;
 }
 
 // give_up_connecting asks for a grant anew if the flow came upon a held one, whose list of
@@ -294,6 +303,7 @@ void Engine::on(ConnectorReady& input, const Now& now) {
     return;
   }
   schedule(input.peer, peer);
+  if (!is_lasting(peer.relay)) leave_relay(input.peer, peer, now);
   const std::set<FlowKey> waiting = peer.flows;
   for (const FlowKey key : waiting) {
     Flow& flow = flows_.find(key)->second;
@@ -302,6 +312,11 @@ void Engine::on(ConnectorReady& input, const Now& now) {
     leave_slow_peers(key, flow, now);
     open(key, input.peer, now);
   }
+}
+
+void Engine::on(ConnectorDraining& input, const Now& /*now*/) {
+  const auto found = peers_.find(input.peer);
+  if (found != peers_.end()) found->second.is_draining = true;
 }
 
 void Engine::on(ConnectorLost& input, const Now& now) {
@@ -432,7 +447,7 @@ void Engine::pass_over(FlowKey key, const Now& now) {
   const Access& access = access_of(flow);
   if (!access.is_live(now.instant) || flow.tries_count >= limits_.connectors_tried_max) return;
   const std::optional<Candidate> candidate = find_candidate(flow, access);
-  if (!candidate || is_silent(*candidate)) return;
+  if (!candidate || is_last_resort(*candidate)) return;
   if (!candidate->peer && !make_room_for_peer()) return;
   ZT_ASSERT(flow.peer.has_value());
   if (flow.state == State::wants_answer) {
@@ -449,11 +464,14 @@ void Engine::pass_over(FlowKey key, const Now& now) {
 // --- Relays come and go.
 
 void Engine::on(RelayAvailable& input, const Now& now) {
-  relays_.insert_or_assign(
-      input.relay,
-      Relay{.name = std::move(input.name), .round_trip = input.round_trip, .load = input.load});
+  relays_.insert_or_assign(input.relay, Relay{.name = std::move(input.name),
+                                              .round_trip = input.round_trip,
+                                              .load = input.load,
+                                              .is_draining = input.is_draining});
   for (auto& [key, peer] : peers_) {
-    const bool is_stranded = peer.is_ready && !relays_.contains(peer.relay);
+    const bool is_lost = !relays_.contains(peer.relay);
+    const bool is_ending = !is_lasting(peer.relay) && !input.is_draining;
+    const bool is_stranded = peer.is_ready && (is_lost || is_ending);
     if (!is_stranded || std::ranges::find(peer.relays, input.relay) == peer.relays.end()) continue;
     reroute(key, peer, input.relay, now);
   }
@@ -483,6 +501,23 @@ void Engine::on(RelayLost& input, const Now& now) {
     if (others.empty()) continue;  // It waits for a relay, or dies of its own accord.
     reroute(key, peer, others.front(), now);
   }
+}
+
+void Engine::on(RelayDraining& input, const Now& now) {
+  const auto relay = relays_.find(input.relay);
+  if (relay == relays_.end()) return;
+  relay->second.is_draining = true;
+  for (auto& [key, peer] : peers_) {
+    // What still connects is moved when it stands.
+    if (peer.is_ready && peer.relay == input.relay) leave_relay(key, peer, now);
+  }
+}
+
+// leave_relay moves a connection off a relay that drains, if there is another one.
+void Engine::leave_relay(PeerKey key, Peer& peer, const Now& now) {
+  const std::vector<RelayId> others = common_relays(peer.relays, peer.round_trips);
+  if (others.empty() || !is_lasting(others.front())) return;
+  reroute(key, peer, others.front(), now);
 }
 
 // reroute gives the connector its time anew: the relay may have been the silent one.

@@ -182,10 +182,15 @@ void Engine::take_refusal(const FlowAnswered& input, Flow& flow, const Now& now)
                           ? fmt::format("the connector answered with status {}", input.status)
                           : printable(input.details, limits_.details_size_max);
   if (is_worth_another(input.status, input.error)) {
+    const bool was_draining = flow.peer && peers_.find(*flow.peer)->second.is_draining;
     leave_peer(input.flow, flow, now);
     if (flow.tries_count < limits_.connectors_tried_max && access.grant &&
         find_candidate(flow, access)) {
       want_connector(input.flow, now);
+      return;
+    }
+    if (was_draining) {  // The controller may know who has taken its place.
+      give_up_connecting(input.flow, now);
       return;
     }
   }

@@ -60,6 +60,7 @@ Status Engine::status(const Now& now) const {
                                  .relay = peer.relay,
                                  .is_ready = peer.is_ready,
                                  .is_silent = peer.hearing == Hearing::silent,
+                                 .is_draining = peer.is_draining,
                                  .flow_count = peer.flows.size()});
   }
   for (const auto& [id, relay] : relays_) status.relays.push_back({id, relay.name});

@@ -94,6 +94,8 @@ std::string_view to_text(FlowEnd end) {
       return "the client's connection is gone";
     case FlowEnd::cut:
       return "cut";
+    case FlowEnd::connector_ended:
+      return "the connector has ended";
   }
   return "unknown";
 }

@@ -431,10 +431,13 @@ Outcome NodeApi::heartbeat(const Call& call) {
   body->count("flows", flow_count, 0, INT32_MAX, Presence::optional);
   body->count("bindings", binding_count, 0, INT32_MAX, Presence::optional);
   const Json round_trips = body->object("round_trips_ms", Presence::optional).value_or(Json());
+  bool is_draining = false;
+  body->flag("draining", is_draining, Presence::optional);
   if (const auto done = body->done_with_extras(); !done) return fail(done.error());
   hear(*caller, software, call.now);
   Liveness& liveness = liveness_[id_of(caller->row)];
   liveness.flow_count = flow_count;
+  liveness.is_draining = is_draining;
   liveness.relays.clear();
   for (const std::string& relay : relays) {
     if (caller->state.directory.relays.contains(RelayId{relay})) {
@@ -509,6 +512,11 @@ bool NodeApi::is_online(std::string_view node, const Now& now) const {
   const auto found = liveness_.find(node);
   return found != liveness_.end() &&
          now.instant < found->second.heard + context_.config.silence_max;
+}
+
+bool NodeApi::is_draining(std::string_view node) const {
+  const auto found = liveness_.find(node);
+  return found != liveness_.end() && found->second.is_draining;
 }
 
 // --- Grants.
@@ -610,11 +618,14 @@ Outcome NodeApi::deny(const Call& call, const Caller& caller, const GrantRequest
   return fail(std::move(denied));
 }
 
+// candidates lists connectors that may serve, best first. One that drains is left out, and relays
+// that drain come last.
 std::vector<NodeApi::Candidate> NodeApi::candidates(const Caller& caller, const NetworkId& network,
                                                     const DeviceId& device, const Now& now) const {
   std::vector<Candidate> list;
   for (const auto& [id, connector] : caller.state.directory.connectors) {
     if (connector.network != network || !connector.is_enabled) continue;
+    if (is_draining(id.text)) continue;
     const Digest mix = crypto::sha256(as_bytes(device.text + id.text));
     Candidate candidate{.connector = &connector,
                         .is_online = is_online(id.text, now),
@@ -625,6 +636,9 @@ std::vector<NodeApi::Candidate> NodeApi::candidates(const Caller& caller, const 
     if (liveness != liveness_.end()) {
       candidate.flow_count = liveness->second.flow_count;
       candidate.relays = liveness->second.relays;
+      std::ranges::stable_partition(candidate.relays, [this](const BoundRelay& relay) {
+        return !is_draining(relay.id.text);
+      });
     }
     list.push_back(std::move(candidate));
   }

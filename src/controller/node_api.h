@@ -86,6 +86,7 @@ class NodeApi {
     std::optional<Instant> noted;  // When the store was told.
     std::int64_t flow_count = 0;
     std::vector<BoundRelay> relays;
+    bool is_draining = false;  // It will end soon: nobody new is sent there.
   };
 
   // Caller is an authenticated node.
@@ -101,6 +102,7 @@ class NodeApi {
     policy::Request policy;
   };
 
+  [[nodiscard]] bool is_draining(std::string_view node) const;
   [[nodiscard]] Attempt<Caller> authenticate(const Call& call);
   [[nodiscard]] static Attempt<Digest> require_certificate(const Call& call);
   [[nodiscard]] http::Problem refuse(const Call& call, int status, std::string detail);

@@ -9,6 +9,7 @@
 #include "zt/base/assert.h"
 #include "zt/grant/node_config.h"
 #include "zt/wire/connect_udp.h"
+#include "zt/wire/draining.h"
 #include "zt/wire/proxy_status.h"
 
 namespace zt::node {
@@ -139,6 +140,10 @@ void ClientNode::take(Link::Event& event, const Now& now) {
     for (const RelayId& relay : link_.relays().bound_relays()) tell_relay(relay, now);
   } else if (const auto* unbound = std::get_if<RelayUnbound>(&event)) {
     engine_->handle(client::RelayLost{unbound->relay}, now);
+  } else if (const auto* draining = std::get_if<RelayDraining>(&event)) {
+    engine_->handle(client::RelayDraining{draining->relay}, now);
+  } else if (const auto* ending = std::get_if<PeerDraining>(&event)) {
+    note_draining(ending->connection, now);
   } else if (const auto* answered = std::get_if<CallAnswered>(&event)) {
     const auto found = grant_calls_.find(answered->call);
     if (found == grant_calls_.end()) {
@@ -168,11 +173,13 @@ void ClientNode::take(Link::Event& event, const Now& now) {
 
 void ClientNode::tell_relay(const RelayId& relay, const Now& now) {
   const RelayPlace* place = link_.place_of(relay);
+  const auto standing = link_.relays().standing(relay);
   engine_->handle(client::RelayAvailable{.relay = relay,
                                          .name = place != nullptr ? place->name : "",
                                          .round_trip = link_.relays().round_trip(relay).value_or(
                                              Duration::zero()),
-                                         .load = place != nullptr ? place->load : 0},
+                                         .load = place != nullptr ? place->load : 0,
+                                         .is_draining = standing && standing->is_draining},
                   now);
 }
 
@@ -272,9 +279,16 @@ void ClientNode::take_response(const quic::ResponseReceived& received, const Now
       answered.details = members->front().details;
     }
   }
+  if (response.fields.find(wire::kDrainingField)) note_draining(received.stream.connection, now);
   if (const auto id = response.fields.find(kFlowField)) answered.id = parse_id_as<FlowIdTag>(*id);
   if (response.status >= 200 && response.status < 300) look_for_paths(received.stream, now);
   engine_->handle(std::move(answered), now);
+}
+
+void ClientNode::note_draining(quic::ConnectionKey connection, const Now& now) {
+  if (const auto peer = peer_of(connection)) {
+    engine_->handle(client::ConnectorDraining{*peer}, now);
+  }
 }
 
 // look_for_paths begins when the connector has accepted a grant: before, it tells no addresses.
@@ -454,6 +468,9 @@ void ClientNode::open_stream(const client::OpenFlow& open, const Now& now) {
       error = opened.error();
     }
   }
+  // A flow that another connector has refused is answered anew.
+  unpair(open.flow, now);
+  answered_flows_.erase(open.flow);
   if (stream) {
     flows_.pair(open.flow, *stream);
     link_.paths().set_active(stream->connection, true, now);

@@ -163,6 +163,7 @@ class ClientNode {
   [[nodiscard]] Duration round_trip_of(quic::ConnectionKey connection) const;
   void open_stream(const client::OpenFlow& open, const Now& now);
   void unpair(FlowKey flow, const Now& now);
+  void note_draining(quic::ConnectionKey connection, const Now& now);
   void look_for_paths(const quic::StreamKey& stream, const Now& now);
   void present_grant(const client::PresentGrant& present);
   std::optional<client::PeerKey> peer_of(quic::ConnectionKey connection) const;

@@ -9,6 +9,7 @@
 #include "zt/base/assert.h"
 #include "zt/grant/node_config.h"
 #include "zt/wire/connect_udp.h"
+#include "zt/wire/draining.h"
 #include "zt/wire/proxy_status.h"
 
 namespace zt::node {
@@ -55,6 +56,31 @@ void ConnectorNode::start(const Now& now) {
   take_link_events(now);
 }
 
+void ConnectorNode::drain(const Now& now) {
+  if (std::exchange(is_draining_, true)) return;
+  link_.paths().drain();
+  send_heartbeat(now);
+}
+
+// close_unused lets go of the clients whose connections carry no flow: they turn to another
+// connector for the next one. Who comes later is refused, for that says more.
+void ConnectorNode::close_unused(const Now& now) {
+  std::vector<quic::ConnectionKey> unused;
+  for (const quic::ConnectionKey connection : clients_) {
+    if (!is_used(connection)) unused.push_back(connection);
+  }
+  for (const quic::ConnectionKey connection : unused) {
+    clients_.erase(connection);
+    link_.endpoint().close(connection, kStreamNoError, "the connector is draining", now.instant);
+  }
+}
+
+bool ConnectorNode::is_used(quic::ConnectionKey connection) const {
+  const auto parting = parting_.lower_bound(quic::StreamKey{.connection = connection});
+  const bool is_parting = parting != parting_.end() && parting->connection == connection;
+  return is_parting || flows_.is_used(connection);
+}
+
 // enter makes the engine: the node knows who it is.
 void ConnectorNode::enter(const Standing& standing, const Now& now) {
   standing_ = standing;
@@ -88,6 +114,11 @@ std::optional<ConnectorNode::Effect> ConnectorNode::poll_effect(const Now& now) 
   // A flow is on record before it moves a byte.
   if (auto keep = journal_.poll_keep(now)) return *std::move(keep);
   if (auto notice = journal_.poll_notice()) return *std::move(notice);
+  if (effects_.empty() && is_draining_) {
+    close_unused(now);
+    const bool is_over = flows_.count() == 0 && parting_.empty();
+    if (is_over && !std::exchange(is_drained_, true)) return Drained{};
+  }
   if (effects_.empty()) return std::nullopt;
   Effect effect = std::move(effects_.front());
   effects_.pop_front();
@@ -127,7 +158,8 @@ void ConnectorNode::take(Link::Event& event, const Now& now) {
     journal_.session_down();
   } else if (std::holds_alternative<HeartbeatDue>(event) ||
              std::holds_alternative<RelayBound>(event) ||
-             std::holds_alternative<RelayUnbound>(event)) {
+             std::holds_alternative<RelayUnbound>(event) ||
+             std::holds_alternative<RelayDraining>(event)) {
     send_heartbeat(now);
   } else if (const auto* answered = std::get_if<CallAnswered>(&event)) {
     (void)journal_.take_answer(*answered, now);  // Otherwise a heartbeat's: nothing to learn.
@@ -189,10 +221,15 @@ void ConnectorNode::take_endpoint_event(const quic::Event& event, const Now& now
   if (!engine_) return;  // Nobody can have a grant yet.
   if (const auto* ready = std::get_if<quic::ConnectionReady>(&event)) {
     if (!ready->is_accepted || !ready->peer) return;
+    if (!is_draining_) clients_.insert(ready->connection);
     engine_->handle(connector::PeerConnected{.peer = peer_of(ready->connection),
                                              .certificate = ready->peer->certificate},
                     now);
   } else if (const auto* closed = std::get_if<quic::ConnectionClosed>(&event)) {
+    clients_.erase(closed->connection);
+    std::erase_if(parting_, [&](const quic::StreamKey& stream) {
+      return stream.connection == closed->connection;
+    });
     std::erase_if(renewals_,
                   [&](const auto& entry) { return entry.second.connection == closed->connection; });
     engine_->handle(connector::PeerGone{peer_of(closed->connection)}, now);
@@ -210,6 +247,7 @@ void ConnectorNode::take_endpoint_event(const quic::Event& event, const Now& now
       effects_.emplace_back(FlowWritable{*flow});
     }
   } else if (const auto* over = std::get_if<quic::StreamClosed>(&event)) {
+    parting_.erase(over->stream);
     const auto flow = flows_.close(over->stream);
     if (flow && open_flows_.contains(*flow)) effects_.emplace_back(FlowReadable{*flow});
   } else if (const auto* reset = std::get_if<quic::StreamReset>(&event)) {
@@ -236,6 +274,7 @@ void ConnectorNode::take_request(const quic::RequestReceived& received, const No
   if (is_paths_request(request) && engine_->has_shown_grant(peer_of(stream.connection))) {
     return link_.paths().accept(stream, now);
   }
+  if (is_draining_) return refuse_for_draining(stream);
   std::string target;
   Protocol protocol = Protocol::tcp;
   if (request.method == "CONNECT" && request.protocol.empty()) {
@@ -265,6 +304,14 @@ void ConnectorNode::take_request(const quic::RequestReceived& received, const No
                                            .client_address = remote,
                                            .path = path_of(remote)},
                   now);
+}
+
+void ConnectorNode::refuse_for_draining(const quic::StreamKey& stream) {
+  http::Response response =
+      refusal_response(503, wire::ProxyError::destination_unavailable, "the connector is draining");
+  response.fields.add(std::string(wire::kDrainingField), std::string(wire::kDrainingValue));
+  (void)link_.endpoint().respond(stream, response, true);  // A stream that is gone needs no answer.
+  link_.endpoint().stop(stream, kStreamNoError);
 }
 
 void ConnectorNode::take_engine_outputs(const Now& now) {
@@ -381,7 +428,13 @@ void ConnectorNode::dialed(FlowKey flow, std::expected<SocketAddress, connector:
 void ConnectorNode::flow_ended(FlowKey flow, std::uint64_t bytes_up, std::uint64_t bytes_down,
                                connector::FlowEnd cause, const Now& now) {
   ZT_ASSERT(engine_.has_value());
-  if (cause != connector::FlowEnd::finished) flows_.abandon(flow, kStreamConnectError);
+  const auto stream = flows_.stream_of(flow);
+  if (cause == connector::FlowEnd::finished) {
+    // What the client does not have yet keeps its connection open.
+    if (stream && !link_.endpoint().is_send_drained(*stream)) parting_.insert(*stream);
+  } else if (cause != connector::FlowEnd::connector_ended) {  // Then the connection says it.
+    flows_.abandon(flow, kStreamConnectError);
+  }
   flows_.unpair(flow);
   udp_flows_.erase(flow);
   open_flows_.erase(flow);
@@ -427,7 +480,8 @@ void ConnectorNode::send_heartbeat(const Now& now) {
   wire::Json body = {{"version", config_.link.controller.version},
                      {"relays", wire::Json::array()},
                      {"round_trips_ms", wire::Json::object()},
-                     {"flows", open_flows_.size()}};
+                     {"flows", open_flows_.size()},
+                     {"draining", is_draining_}};
   for (const RelayId& relay : link_.relays().bound_relays()) {
     body["relays"].push_back(relay.text);
     if (const auto round_trip = link_.relays().round_trip(relay)) {

@@ -14,6 +14,10 @@
 //   end; then it calls flow_ended. FlowAborted and FlowCut ask it to abandon the socket and call
 //   flow_ended at once.
 //
+//   drain() begins the end: the controller is told, and so is every client (wire/draining.h); new
+//   flows are refused, and connections without one are closed. Live flows go on, and their
+//   grants are renewed. Drained says that none is left, and that the clients have all its bytes.
+//
 // Limits   Those of the parts.
 // Threats  Nothing of a request reaches the shell but vetted addresses.
 
@@ -86,10 +90,11 @@ class ConnectorNode {
   struct StandingChanged {  // Keep it.
     Standing standing;
   };
+  struct Drained {};  // After drain(): no flow is left.
   // Refused is of node/controller_session.h: the node has to stop.
   using Effect =
       std::variant<Lookup, DialWanted, FlowOpened, FlowDropped, FlowReadable, FlowWritable,
-                   FlowAborted, FlowCut, StandingChanged, KeepFlows, Refused, Notice>;
+                   FlowAborted, FlowCut, StandingChanged, KeepFlows, Refused, Notice, Drained>;
 
   // `random` outlives the node. `credential` is KnownIdentity if and only if there is a standing.
   ConnectorNode(const Config& config, Credential credential, Random& random);
@@ -104,6 +109,8 @@ class ConnectorNode {
   // --- The engine contract.
 
   void start(const Now& now);
+  // drain begins the end: see above. Again: nothing.
+  void drain(const Now& now);
   // leave closes one connection, and returns false if there is none left. The newest is first: what
   // goes through a relay has ended before the relay forgets this node. Only poll_transmit()
   // follows.
@@ -145,6 +152,7 @@ class ConnectorNode {
 
   // --- For status.
 
+  [[nodiscard]] std::size_t flow_count() const { return flows_.count(); }
   [[nodiscard]] const Link& link() const { return link_; }
   [[nodiscard]] const connector::Engine* engine() const { return engine_ ? &*engine_ : nullptr; }
 
@@ -158,6 +166,9 @@ class ConnectorNode {
   void take_configuration(const std::string& token, const Now& now);
   void take_endpoint_event(const quic::Event& event, const Now& now);
   void take_request(const quic::RequestReceived& received, const Now& now);
+  void refuse_for_draining(const quic::StreamKey& stream);
+  void close_unused(const Now& now);
+  [[nodiscard]] bool is_used(quic::ConnectionKey connection) const;
   void take_output(connector::Engine::Output& output, const Now& now);
   void take_refusal(const connector::Refuse& refusal);
   void take_grant_answer(const connector::GrantAnswered& answer);
@@ -181,6 +192,10 @@ class ConnectorNode {
   std::map<connector::RenewalKey, quic::StreamKey> renewals_;
   std::map<FlowKey, Instant> udp_flows_;  // When each last carried something.
   std::set<FlowKey> open_flows_;
+  std::set<quic::ConnectionKey> clients_;  // Connections that were accepted before drain().
+  std::set<quic::StreamKey> parting_;  // Of flows that are over, whose last bytes are on their way.
+  bool is_draining_ = false;
+  bool is_drained_ = false;  // Drained is out.
   std::optional<Instant> idle_check_at_;
   std::vector<std::byte> datagram_;  // Scratch.
   std::deque<Effect> effects_;

@@ -10,6 +10,7 @@
 #include "node/messages.h"
 #include "zt/base/assert.h"
 #include "zt/wire/candidates.h"
+#include "zt/wire/draining.h"
 
 namespace zt::node {
 
@@ -47,10 +48,12 @@ struct DirectPaths::Entry {
   wire::ProbeLabel label;
   path::PathFinder finder;
   SocketAddress relay;  // Where the connection goes when no direct path works.
-  wire::CapsuleParser parser{{wire::kCandidatesCapsule}, wire::kCandidatesValueSizeMax};
+  wire::CapsuleParser parser{{wire::kCandidatesCapsule, wire::kDrainingCapsule},
+                             wire::kCandidatesValueSizeMax};
   Bytes unsent;                             // The rest of a capsule.
   std::optional<wire::CandidateList> list;  // To be sent after that.
   bool is_active = false;
+  bool is_peer_draining = false;
   bool is_over = false;                 // The stream is; nothing is looked for any more.
   std::optional<SocketAddress> direct;  // As PathChanged last said.
   std::uint64_t packets_received = 0;   // When we last looked.
@@ -108,7 +111,19 @@ void DirectPaths::accept(const quic::StreamKey& stream, const Now& now) {
   http::Response response{.status = 200};
   response.fields.add("capsule-protocol", "?1");
   (void)endpoint_.respond(stream, response, false);  // A stream that is gone is noticed later.
+  if (is_draining_) tell_draining(*entry);
   read_lists(*entry, now);  // What came with the request has been told of already.
+}
+
+void DirectPaths::drain() {
+  is_draining_ = true;
+  for (const auto& [connection, entry] : entries_) tell_draining(*entry);
+}
+
+void DirectPaths::tell_draining(Entry& entry) {
+  const Bytes capsule = wire::encode_capsule(wire::kDrainingCapsule, {});
+  entry.unsent.insert(entry.unsent.end(), capsule.begin(), capsule.end());
+  write(entry);
 }
 
 bool DirectPaths::set_relay(quic::ConnectionKey connection, const SocketAddress& relay,
@@ -276,7 +291,7 @@ bool DirectPaths::handle(const quic::Event& event, const Now& now) {
   }
   if (const auto* writable = std::get_if<quic::StreamWritable>(&event)) {
     Entry* entry = find(writable->stream);
-    if (entry != nullptr) write_list(*entry);
+    if (entry != nullptr) write(*entry);
     return entry != nullptr;
   }
   const quic::StreamKey* over = nullptr;
@@ -305,9 +320,9 @@ void DirectPaths::handle_timeout(const Now& now) {
   }
 }
 
-std::optional<PathChanged> DirectPaths::poll_event() {
+std::optional<PathEvent> DirectPaths::poll_event() {
   if (events_.empty()) return std::nullopt;
-  const PathChanged event = events_.front();
+  const PathEvent event = events_.front();
   events_.pop_front();
   return event;
 }
@@ -330,7 +345,7 @@ void DirectPaths::take_output(Entry& entry, const path::PathFinder::Output& outp
     send_probe(entry, *send);
   } else if (const auto* tell = std::get_if<path::TellPeer>(&output)) {
     entry.list = tell->list;
-    write_list(entry);
+    write(entry);
   } else if (const auto* upgrade = std::get_if<path::Upgrade>(&output)) {
     migrate(entry, upgrade->pair, now);
   } else if (const auto* change = std::get_if<path::Switch>(&output)) {
@@ -344,8 +359,11 @@ void DirectPaths::take_output(Entry& entry, const path::PathFinder::Output& outp
 
 // --- The stream.
 
-void DirectPaths::write_list(Entry& entry) {
-  if (entry.is_over) return entry.list.reset();
+void DirectPaths::write(Entry& entry) {
+  if (entry.is_over) {
+    entry.unsent.clear();
+    return entry.list.reset();
+  }
   for (;;) {
     const std::size_t written = endpoint_.write(entry.stream, entry.unsent);
     entry.unsent.erase(entry.unsent.begin(), entry.unsent.begin() + std::ptrdiff_t(written));
@@ -367,6 +385,11 @@ void DirectPaths::read_lists(Entry& entry, const Now& now) {
       const auto capsule = entry.parser.next(rest);
       if (!capsule) return abandon(entry, now);
       if (!*capsule) break;
+      if ((*capsule)->type == wire::kDrainingCapsule) {
+        const bool is_told = std::exchange(entry.is_peer_draining, true);
+        if (!is_told) events_.emplace_back(PeerDraining{entry.connection});
+        continue;
+      }
       auto list = wire::parse_candidates((*capsule)->value);
       if (!list) return abandon(entry, now);
       last = std::move(*list);
@@ -424,7 +447,8 @@ void DirectPaths::note_change(Entry& entry, const std::optional<SocketAddress>& 
                               std::string_view reason) {
   if (entry.direct == direct) return;
   entry.direct = direct;
-  events_.push_back({.connection = entry.connection, .direct = direct, .reason = reason});
+  events_.emplace_back(
+      PathChanged{.connection = entry.connection, .direct = direct, .reason = reason});
 }
 
 // hear tells the finder of packets that QUIC could open.

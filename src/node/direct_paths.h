@@ -18,6 +18,8 @@
 //   refuses the stream, ends it, or knows nothing of it, the connection is on the relay for the
 //   rest of its life. A connection has one finder and one stream, ever.
 //
+//   The stream also carries the word of a connector that it will end soon (wire/draining.h).
+//
 //   The connector answers only peers that have shown a valid grant (accept), so that a stranger
 //   with a certificate learns no address.
 //
@@ -41,6 +43,7 @@
 #include <span>
 #include <string_view>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "quic/endpoint.h"
@@ -66,6 +69,11 @@ struct PathChanged {
   std::optional<SocketAddress> direct;  // Absent: the relay.
   std::string_view reason;              // Why a direct path was left; a literal, or empty.
 };
+
+struct PeerDraining {  // The connector at the other end will end soon: ask it nothing new.
+  quic::ConnectionKey connection{};
+};
+using PathEvent = std::variant<PathChanged, PeerDraining>;
 
 class DirectPaths {
  public:
@@ -100,6 +108,8 @@ class DirectPaths {
   // relay_rebound, for each relay, that it can be used from there.
   void network_changed(const Now& now);
   void relay_rebound(const SocketAddress& relay, const Now& now);
+  // drain tells all peers, and those to come, that this end will end soon. Of a connector only.
+  void drain();
   // set_active says whether flows use the connection.
   void set_active(quic::ConnectionKey connection, bool is_active, const Now& now);
 
@@ -110,7 +120,7 @@ class DirectPaths {
   // handle takes an event of the endpoint and returns whether nobody else needs it.
   bool handle(const quic::Event& event, const Now& now);
   void handle_timeout(const Now& now);
-  [[nodiscard]] std::optional<PathChanged> poll_event();
+  [[nodiscard]] std::optional<PathEvent> poll_event();
   // poll_transmit is Endpoint::poll_transmit for probes.
   [[nodiscard]] std::optional<quic::Transmit> poll_transmit(std::span<std::byte> buffer);
   [[nodiscard]] std::optional<Instant> next_deadline() const;
@@ -147,7 +157,8 @@ class DirectPaths {
   void drain(Entry& entry, const Now& now);
   void take_output(Entry& entry, const path::PathFinder::Output& output, const Now& now);
   void send_probe(const Entry& entry, const path::SendProbe& send);
-  void write_list(Entry& entry);
+  void write(Entry& entry);
+  void tell_draining(Entry& entry);
   void read_lists(Entry& entry, const Now& now);
   void migrate(Entry& entry, const path::Pair& pair, const Now& now);
   void fall_back(Entry& entry, const Now& now);
@@ -165,7 +176,8 @@ class DirectPaths {
   std::map<wire::ProbeLabel, quic::ConnectionKey> labels_;
   std::set<std::pair<Instant, quic::ConnectionKey>> deadlines_;
   std::deque<WaitingProbe> probes_;
-  std::deque<PathChanged> events_;
+  std::deque<PathEvent> events_;
+  bool is_draining_ = false;
   Counters counters_;
 };
 

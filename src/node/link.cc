@@ -9,6 +9,7 @@ namespace zt::node {
 namespace {
 
 constexpr path::SocketId kSocket{1};  // A node has one UDP port, of both families.
+constexpr Duration kDrainingCheckInterval = std::chrono::milliseconds(100);
 
 std::string milliseconds_text(Duration duration) {
   return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(duration).count());
@@ -30,7 +31,8 @@ Link::Link(const Config& config, Credential credential, Random& random)
       relays_(config.relays, endpoint_, random),
       scout_(config.scout, relays_, endpoint_, random),
       paths_(paths_config(config), endpoint_, random),
-      advertised_(config.advertised) {}
+      advertised_(config.advertised),
+      drain_quiet_(config.drain_quiet) {}
 
 void Link::start(const Now& now) {
   controller_.start(now);
@@ -119,6 +121,31 @@ void Link::handle_timeout(const Now& now) {
   scout_.handle_timeout(now);
   place_legs(now);
   paths_.handle_timeout(now);
+  leave_draining_relays(now);
+}
+
+void Link::leave_draining_relays(const Now& now) {
+  if (!draining_checked_at_ || now.instant < *draining_checked_at_) return;
+  const std::vector<RelayId> relays = relays_.draining_relays();
+  std::erase_if(draining_, [&relays](const auto& entry) {
+    return std::ranges::find(relays, entry.first) == relays.end();
+  });
+  for (const RelayId& relay : relays) {
+    Instant& used = draining_.try_emplace(relay, now.instant).first->second;
+    const auto remote = relays_.bound_at(relay);
+    if (!remote || is_used(*remote)) used = now.instant;
+    if (now.instant - used >= drain_quiet_) relays_.unbind(relay, now);
+  }
+  draining_checked_at_.reset();
+  if (!relays_.draining_relays().empty()) {
+    draining_checked_at_ = now.instant + kDrainingCheckInterval;
+  }
+}
+
+bool Link::is_used(const SocketAddress& remote) const {
+  return std::ranges::any_of(peers_, [&](quic::ConnectionKey connection) {
+    return endpoint_.remote_of(connection) == remote;
+  });
 }
 
 bool Link::lookup_done(LookupKey key, const std::vector<IpAddress>& addresses, const Now& now) {
@@ -153,9 +180,11 @@ std::optional<Link::Event> Link::poll_event(const Now& now) {
 }
 
 std::optional<Instant> Link::next_deadline() const {
-  return earlier_of(earlier_of(endpoint_.next_deadline(), paths_.next_deadline()),
-                    earlier_of(controller_.next_deadline(),
-                               earlier_of(relays_.next_deadline(), scout_.next_deadline())));
+  const auto of_parts =
+      earlier_of(earlier_of(endpoint_.next_deadline(), paths_.next_deadline()),
+                 earlier_of(controller_.next_deadline(),
+                            earlier_of(relays_.next_deadline(), scout_.next_deadline())));
+  return earlier_of(of_parts, draining_checked_at_);
 }
 
 const RelayPlace* Link::place_of(const RelayId& relay) const {
@@ -184,6 +213,11 @@ void Link::take_endpoint_events(const Now& now) {
     if (controller_.handle(*event, now)) continue;
     if (relays_.handle(*event, now)) continue;
     if (scout_.handle(*event, now)) continue;
+    if (const auto* ready = std::get_if<quic::ConnectionReady>(&*event)) {
+      peers_.insert(ready->connection);
+    } else if (const auto* closed = std::get_if<quic::ConnectionClosed>(&*event)) {
+      peers_.erase(closed->connection);
+    }
     if (paths_.handle(*event, now)) continue;
     events_.emplace_back(std::move(*event));
   }
@@ -219,7 +253,14 @@ void Link::take_session_events(const Now& now) {
 }
 
 void Link::take_path_events() {
-  while (const auto event = paths_.poll_event()) {
+  while (const auto told = paths_.poll_event()) {
+    if (const auto* draining = std::get_if<PeerDraining>(&*told)) {
+      events_.emplace_back(
+          Notice{.level = NoticeLevel::info, .message = "a connector is draining", .fields = {}});
+      events_.emplace_back(*draining);
+      continue;
+    }
+    const auto* event = std::get_if<PathChanged>(&*told);
     Notice notice{.level = NoticeLevel::info,
                   .message = event->direct ? "a connection is direct" : "a connection is relayed",
                   .fields = {}};
@@ -242,11 +283,18 @@ void Link::take_relay_events(const Now& now) {
                                   .message = "bound at a relay",
                                   .fields = {{"relay", bound->relay.text}}});
       observe(bound->relay, bound->observed, now);
-      scout_.bound();
+      scout_.bound(bound->relay);
       events_.emplace_back(std::move(*bound));
     } else if (const auto* rebound = std::get_if<RelayRebound>(&*event)) {
       observe(rebound->relay, rebound->observed, now);
       paths_.relay_rebound(rebound->remote, now);
+    } else if (const auto* draining = std::get_if<RelayDraining>(&*event)) {
+      events_.emplace_back(Notice{.level = NoticeLevel::info,
+                                  .message = "a relay is draining",
+                                  .fields = {{"relay", draining->relay.text}}});
+      draining_checked_at_ = now.instant;
+      scout_.draining(draining->relay);
+      events_.emplace_back(*draining);
     } else if (auto* unbound = std::get_if<RelayUnbound>(&*event)) {
       events_.emplace_back(Notice{.level = NoticeLevel::warn,
                                   .message = "not bound at a relay",

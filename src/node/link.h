@@ -14,6 +14,10 @@
 //   Peers are told these addresses: the machine's own, those that relays see us from, and those
 //   that the operator has configured.
 //
+//   A relay that drains is left when another one is bound and no connection to a peer has used its
+//   address for `drain_quiet`. The client moves its connections (Reroute of client/engine.h); the
+//   connector sees them move. What nobody can move keeps the binding until the relay ends.
+//
 //   Name lookups of everybody in a node go out through one table of keys, so that the shell answers
 //   a number and need not know who asked.
 
@@ -21,6 +25,7 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
 #include <variant>
 #include <vector>
 
@@ -64,13 +69,15 @@ class Link {
     quic::Endpoint::Config endpoint;
     DirectPaths::Config paths;
     std::vector<SocketAddress> advertised;  // Candidates of the operator: forwarded ports.
+    // What the peers had sent that way before they knew has arrived by then.
+    Duration drain_quiet = std::chrono::seconds(1);
   };
 
   // What comes out: lookups and notices for the shell; session and relay events that the role
   // reacts to; endpoint events that nobody claimed.
-  using Event =
-      std::variant<Lookup, Notice, Admitted, Refused, SessionUp, SessionDown, Told, HeartbeatDue,
-                   CallAnswered, CallFailed, RelayBound, RelayUnbound, PathChanged, quic::Event>;
+  using Event = std::variant<Lookup, Notice, Admitted, Refused, SessionUp, SessionDown, Told,
+                             HeartbeatDue, CallAnswered, CallFailed, RelayBound, RelayUnbound,
+                             RelayDraining, PathChanged, PeerDraining, quic::Event>;
 
   // `random` outlives the link.
   Link(const Config& config, Credential credential, Random& random);
@@ -126,6 +133,8 @@ class Link {
   void take_relay_events(const Now& now);
   void take_path_events();
   void tell_paths(const Now& now);
+  void leave_draining_relays(const Now& now);
+  [[nodiscard]] bool is_used(const SocketAddress& remote) const;
   void set_places(const std::vector<RelayPlace>& places, const Now& now);
   void place_legs(const Now& now);
   void apply(WatchMessage& message, const Now& now);
@@ -138,6 +147,10 @@ class Link {
   RelayScout scout_;
   DirectPaths paths_;
   std::vector<SocketAddress> advertised_;
+  Duration drain_quiet_;
+  std::set<quic::ConnectionKey> peers_;         // Connections with clients or connectors.
+  std::map<RelayId, Instant> draining_;         // Relays, and when each was last in use.
+  std::optional<Instant> draining_checked_at_;  // While a relay drains: the next look.
   std::optional<LocalPort> local_;
   std::map<RelayId, SocketAddress> observed_;  // Where relays see us.
   std::vector<RelayPlace> places_;

@@ -6,6 +6,8 @@
 
 #include "node/messages.h"
 #include "zt/base/assert.h"
+#include "zt/wire/capsule.h"
+#include "zt/wire/draining.h"
 
 namespace zt::node {
 
@@ -13,6 +15,10 @@ namespace zt::node {
 //   waiting → looking_up → connecting → binding → bound
 struct RelayBindings::Leg {
   enum class State : std::uint8_t { waiting, looking_up, connecting, binding, bound };
+
+  static wire::CapsuleParser make_parser() {
+    return {{wire::kDrainingCapsule}, wire::kDrainingValueSizeMax};
+  }
 
   Leg(RelayPlace place_of_relay, const Backoff::Limits& limits, Random& random)
       : place(std::move(place_of_relay)), backoff(limits, random) {}
@@ -23,15 +29,17 @@ struct RelayBindings::Leg {
   std::vector<SocketAddress> untried;  // In reverse order.
   SocketAddress remote;
   std::optional<quic::ConnectionKey> connection;
-  std::optional<quic::StreamKey> binding;   // The accepted request.
-  std::optional<quic::StreamKey> renewing;  // A request that is not answered yet.
-  std::optional<Instant> deadline;          // Absent in waiting: until the first pass.
-  std::optional<Instant> watch_at;          // While what was sent is not answered.
-  Instant silent_since;                     // When that was sent.
-  bool is_suspect = false;                  // It is pinged.
-  bool has_term = false;                    // Another leg was heard meanwhile: this is its last.
-  bool is_rebinding = false;                // The network has changed.
-  std::optional<SocketAddress> observed;    // Our address as the relay sees it.
+  std::optional<quic::StreamKey> binding;      // The accepted request.
+  std::optional<quic::StreamKey> renewing;     // A request that is not answered yet.
+  std::optional<Instant> deadline;             // Absent in waiting: until the first pass.
+  std::optional<Instant> watch_at;             // While what was sent is not answered.
+  Instant silent_since;                        // When that was sent.
+  bool is_suspect = false;                     // It is pinged.
+  bool has_term = false;                       // Another leg was heard meanwhile: this is its last.
+  bool is_rebinding = false;                   // The network has changed.
+  bool is_draining = false;                    // As the relay said last.
+  wire::CapsuleParser parser = make_parser();  // Of `binding`.
+  std::optional<SocketAddress> observed;       // Our address as the relay sees it.
   std::string last_failure = "no answer";
   std::string lost_because;  // Empty until the first try has failed.
 };
@@ -288,10 +296,7 @@ bool RelayBindings::handle(const quic::Event& event, const Now& now) {
   if (const auto* readable = std::get_if<quic::StreamReadable>(&event)) {
     Leg* leg = find(readable->stream.connection);
     if (leg == nullptr) return false;
-    const quic::Readable bytes = endpoint_.readable(readable->stream);
-    const bool is_end = bytes.is_end;
-    endpoint_.consume(readable->stream, bytes.bytes.size());  // A relay has nothing to say yet.
-    if (is_end) take_stream_end(*leg, readable->stream, now);
+    read(*leg, readable->stream, now);
     return true;
   }
   if (const auto* reset = std::get_if<quic::StreamReset>(&event)) {
@@ -307,15 +312,40 @@ bool RelayBindings::handle(const quic::Event& event, const Now& now) {
   return false;
 }
 
+// read takes what a relay says on a bind stream: that it drains, or nothing that we know.
+void RelayBindings::read(Leg& leg, const quic::StreamKey& stream, const Now& now) {
+  const quic::Readable readable = endpoint_.readable(stream);
+  const bool is_end = readable.is_end;
+  if (stream == leg.binding) {
+    BytesView rest = readable.bytes;
+    const auto capsule = leg.parser.next(rest);
+    if (capsule && *capsule) note_draining(leg);  // What is malformed says nothing.
+  }
+  endpoint_.consume(stream, readable.bytes.size());
+  if (is_end) take_stream_end(leg, stream, now);
+}
+
+void RelayBindings::note_draining(Leg& leg) {
+  if (!std::exchange(leg.is_draining, true)) events_.emplace_back(RelayDraining{leg.place.id});
+}
+
+void RelayBindings::unbind(const RelayId& relay, const Now& now) {
+  Leg* leg = find(relay);
+  if (leg == nullptr || leg->state != Leg::State::bound || !leg->is_draining) return;
+  if (can_spare()) lose(*leg, "it is draining", now);
+}
+
 void RelayBindings::take_response(Leg& leg, const quic::ResponseReceived& received,
                                   const Now& now) {
   if (received.stream != leg.renewing) return;
   if (received.response.status != 200 || received.is_end) {
+    if (received.response.fields.find(wire::kDrainingField)) note_draining(leg);
     const auto why = received.response.fields.find("proxy-status");
     return lose(leg, "the relay refused the binding" + (why ? ": " + std::string(*why) : ""), now);
   }
   if (leg.binding) endpoint_.finish(*leg.binding);
   leg.binding = leg.renewing;
+  leg.parser = Leg::make_parser();
   leg.renewing.reset();
   leg.deadline.reset();
   std::optional<SocketAddress> observed;
@@ -331,6 +361,7 @@ void RelayBindings::take_response(Leg& leg, const quic::ResponseReceived& receiv
     return;
   }
   leg.state = Leg::State::bound;
+  leg.is_draining = false;
   leg.backoff.reset();
   keep_alive(leg);
   events_.emplace_back(
@@ -398,9 +429,25 @@ std::optional<SocketAddress> RelayBindings::bound_at(const RelayId& relay) const
 std::vector<RelayId> RelayBindings::bound_relays() const {
   std::vector<RelayId> relays;
   for (const Leg& leg : legs_) {
-    if (leg.state == Leg::State::bound) relays.push_back(leg.place.id);
+    if (leg.state == Leg::State::bound && !leg.is_draining) relays.push_back(leg.place.id);
+  }
+  const std::vector<RelayId> draining = draining_relays();
+  relays.insert(relays.end(), draining.begin(), draining.end());
+  return relays;
+}
+
+std::vector<RelayId> RelayBindings::draining_relays() const {
+  std::vector<RelayId> relays;
+  for (const Leg& leg : legs_) {
+    if (leg.state == Leg::State::bound && leg.is_draining) relays.push_back(leg.place.id);
   }
   return relays;
+}
+
+bool RelayBindings::can_spare() const {
+  return std::ranges::any_of(legs_, [](const Leg& leg) {
+    return leg.state == Leg::State::bound && !leg.is_draining && !leg.is_suspect;
+  });
 }
 
 std::optional<Duration> RelayBindings::round_trip(const RelayId& relay) const {
@@ -417,6 +464,7 @@ std::optional<RelayBindings::Standing> RelayBindings::standing(const RelayId& re
   if (leg->remote.port != 0) standing.remote = leg->remote;
   if (standing.is_bound) {
     standing.is_silent = leg->is_suspect;
+    standing.is_draining = leg->is_draining;
     if (!leg->is_rebinding) standing.observed = leg->observed;
     standing.round_trip = round_trip(relay);
   } else {

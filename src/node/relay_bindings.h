@@ -17,6 +17,11 @@
 //   without a sign of life: on an even path the death is known a third of a second after the first
 //   packet into the void. While nobody is heard, QUIC's idle timeout decides.
 //
+//   Draining. A relay that will end says so on the bind stream, or refuses the binding for it:
+//   RelayDraining, so that another relay can be put on the list and the connections be moved.
+//   Meanwhile, and where there is no other relay, the leg works as before. unbind() ends it when
+//   nobody needs it; from then on it is tried again like any leg that broke.
+//
 //   Change of network. Each leg rebinds: its connection goes on from the new address, and presents
 //   its token again. The answer tells where the relay sees us now.
 //
@@ -69,12 +74,16 @@ struct RelayUnbound {
   std::string reason;
   Duration wait{};  // Until the next try.
 };
-using RelayEvent = std::variant<RelayLookupWanted, RelayBound, RelayRebound, RelayUnbound>;
+struct RelayDraining {  // It will end soon, and binds nobody new. Told once until it binds again.
+  RelayId relay;
+};
+using RelayEvent =
+    std::variant<RelayLookupWanted, RelayBound, RelayRebound, RelayUnbound, RelayDraining>;
 
 class RelayBindings {
  public:
   struct Limits {
-    std::size_t legs_max = 8;
+    std::size_t legs_max = 12;
     Duration attempt_timeout = std::chrono::seconds(4);
     Duration silence_min = std::chrono::milliseconds(100);  // Of a relay, before it is pinged.
     Duration silence_max = std::chrono::seconds(2);
@@ -100,6 +109,8 @@ class RelayBindings {
   void set_active(bool is_active);
   // network_changed says that our packets leave from other addresses.
   void network_changed(const Now& now);
+  // unbind leaves a relay that drains. It does nothing unless can_spare().
+  void unbind(const RelayId& relay, const Now& now);
   // sent_to and heard_from are told of all datagrams of the node's port. They look nothing up.
   void sent_to(const SocketAddress& remote, Instant now);
   void heard_from(const SocketAddress& remote, Instant now);
@@ -114,14 +125,19 @@ class RelayBindings {
 
   // bound_at returns where a relay that we are bound at is reached.
   [[nodiscard]] std::optional<SocketAddress> bound_at(const RelayId& relay) const;
-  // bound_relays lists them in the order of the list.
+  // bound_relays lists them in the order of the list, those that drain last.
   [[nodiscard]] std::vector<RelayId> bound_relays() const;
+  // draining_relays lists those of bound_relays() that drain; can_spare tells whether another relay
+  // is bound that does not.
+  [[nodiscard]] std::vector<RelayId> draining_relays() const;
+  [[nodiscard]] bool can_spare() const;
   // round_trip returns the smoothed round trip to a bound relay.
   [[nodiscard]] std::optional<Duration> round_trip(const RelayId& relay) const;
   // Standing is how we and one relay stand.
   struct Standing {
     bool is_bound = false;
     bool is_silent = false;                 // Bound, and it leaves us without an answer.
+    bool is_draining = false;               // It will end soon.
     std::string reason;                     // Why the last try failed, unless it is bound.
     std::optional<SocketAddress> remote;    // The address of this try, or of the last.
     std::optional<SocketAddress> observed;  // Our address as the relay sees it, if it is bound and
@@ -138,6 +154,8 @@ class RelayBindings {
   void connect_next(Leg& leg, const Now& now);
   void bind(Leg& leg, const Now& now);
   void lose(Leg& leg, std::string reason, const Now& now);
+  void note_draining(Leg& leg);
+  void read(Leg& leg, const quic::StreamKey& stream, const Now& now);
   void take_response(Leg& leg, const quic::ResponseReceived& received, const Now& now);
   void keep_alive(const Leg& leg);
   void restart(Leg& leg, const Now& now);

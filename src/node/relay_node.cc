@@ -8,6 +8,8 @@
 #include "node/messages.h"
 #include "wire/json.h"
 #include "zt/relay/dispatch.h"
+#include "zt/wire/capsule.h"
+#include "zt/wire/draining.h"
 #include "zt/wire/proxy_status.h"
 
 namespace zt::node {
@@ -22,6 +24,12 @@ RelayNode::RelayNode(const Config& config, Credential credential, Random& random
 void RelayNode::start(const Now& now) {
   link_.start(now);
   take_link_events(now);
+}
+
+void RelayNode::drain(const Now& now) {
+  if (std::exchange(is_draining_, true)) return;
+  for (const auto& [key, binding] : bindings_) tell_draining(binding.stream);
+  send_heartbeat(now);
 }
 
 void RelayNode::handle(const quic::ReceivedDatagrams& datagrams, const Now& now) {
@@ -54,6 +62,9 @@ void RelayNode::handle_timeout(const Now& now) {
 
 std::optional<RelayNode::Effect> RelayNode::poll_effect(const Now& now) {
   if (effects_.empty()) take_link_events(now);
+  if (effects_.empty() && is_draining_ && bindings_.empty() && !std::exchange(is_drained_, true)) {
+    return Drained{};
+  }
   if (effects_.empty()) return std::nullopt;
   Effect effect = std::move(effects_.front());
   effects_.pop_front();
@@ -196,6 +207,9 @@ void RelayNode::take_request(const quic::RequestReceived& received, const Now& n
       .certificate = peer->second};
   const policy::BindVerdict verdict = policy::judge_bind(policy_, asked, now.unix_time);
   if (verdict != policy::BindVerdict::allowed) return refuse(stream, 403, to_text(verdict));
+  if (is_draining_ && !engine_.is_bound(token->route, now.instant)) {
+    return refuse_for_draining(stream);
+  }
   const relay::BindingKey key{next_binding_++};
   const auto bound = engine_.bind({.key = key,
                                    .route = token->route,
@@ -211,10 +225,16 @@ void RelayNode::take_request(const quic::RequestReceived& received, const Now& n
   response.fields.add(std::string(kObservedAddressField), remote->to_text());
   // If the stream is gone already, its end unbinds.
   (void)link_.endpoint().respond(stream, response, false);
+  if (is_draining_) tell_draining(stream);
   effects_.emplace_back(Notice{.level = NoticeLevel::debug,
                                .message = "bound a route",
                                .fields = {{"tenant", token->tenant.text}}});
   take_engine_outputs();
+}
+
+// The capsule is small and the first thing that is said on the stream: it fits.
+void RelayNode::tell_draining(const quic::StreamKey& stream) {
+  (void)link_.endpoint().write(stream, wire::encode_capsule(wire::kDrainingCapsule, {}));
 }
 
 void RelayNode::refuse(const quic::StreamKey& stream, int status, std::string_view details) {
@@ -223,6 +243,22 @@ void RelayNode::refuse(const quic::StreamKey& stream, int status, std::string_vi
                                           .proxy = "zt-relay",
                                           .error = wire::ProxyError::http_request_denied,
                                           .details = std::string(details)}));
+  refuse(stream, std::move(response), details);
+}
+
+void RelayNode::refuse_for_draining(const quic::StreamKey& stream) {
+  constexpr std::string_view kDetails = "the relay is draining";
+  http::Response response{.status = 503};
+  response.fields.add("proxy-status", wire::to_text(wire::ProxyStatus{
+                                          .proxy = "zt-relay",
+                                          .error = wire::ProxyError::destination_unavailable,
+                                          .details = std::string(kDetails)}));
+  response.fields.add(std::string(wire::kDrainingField), std::string(wire::kDrainingValue));
+  refuse(stream, std::move(response), kDetails);
+}
+
+void RelayNode::refuse(const quic::StreamKey& stream, http::Response response,
+                       std::string_view details) {
   (void)link_.endpoint().respond(stream, response, true);  // A stream that is gone needs no answer.
   link_.endpoint().stop(stream, kStreamNoError);
   effects_.emplace_back(Notice{.level = NoticeLevel::debug,
@@ -254,7 +290,8 @@ void RelayNode::take_engine_outputs() {
 
 void RelayNode::send_heartbeat(const Now& now) {
   const wire::Json body = {{"version", config_.link.controller.version},
-                           {"bindings", engine_.binding_count()}};
+                           {"bindings", engine_.binding_count()},
+                           {"draining", is_draining_}};
   // Without a session there is nobody to tell; the next one begins with a heartbeat.
   (void)link_.controller().call("POST", "/api/v1/node/heartbeat", wire::json_text(body), now);
 }

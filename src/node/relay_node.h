@@ -11,6 +11,11 @@
 //   connection when its address changes. Whose certificate the controller has blocked, or whose
 //   tenant the relay serves no longer, is unbound at once (policy::judge_bind).
 //
+//   drain() tells every bound node that the relay will end (wire/draining.h), and the controller.
+//   From then on only what is bound already is bound anew, so that a token that is renewed, or an
+//   address that changes, loses nothing meanwhile. What is bound is forwarded as before. Drained
+//   says that nothing is bound any more.
+//
 // Limits   relay::Engine::Limits; one connection holds at most bindings_per_connection_max
 //          bindings.
 // Threats  The relay has no key of the traffic that it forwards. What it answers to strangers is
@@ -63,7 +68,8 @@ class RelayNode {
   struct StandingChanged {  // Keep it.
     Standing standing;
   };
-  using Effect = std::variant<Lookup, StandingChanged, Refused, Notice>;
+  struct Drained {};  // After drain(): nothing is bound any more.
+  using Effect = std::variant<Lookup, StandingChanged, Refused, Notice, Drained>;
 
   // `random` and `sink` outlive the node. `credential` is KnownIdentity if and only if there is a
   // standing.
@@ -72,6 +78,8 @@ class RelayNode {
   RelayNode& operator=(const RelayNode&) = delete;
 
   void start(const Now& now);
+  // drain begins the end: see above. Again: nothing.
+  void drain(const Now& now);
   // leave closes one connection, and returns false if there is none left. The newest is first: what
   // goes through a relay has ended before the relay forgets this node. Only poll_transmit()
   // follows.
@@ -105,6 +113,9 @@ class RelayNode {
   void take_endpoint_event(const quic::Event& event, const Now& now);
   void take_request(const quic::RequestReceived& received, const Now& now);
   void refuse(const quic::StreamKey& stream, int status, std::string_view details);
+  void refuse_for_draining(const quic::StreamKey& stream);
+  void refuse(const quic::StreamKey& stream, http::Response response, std::string_view details);
+  void tell_draining(const quic::StreamKey& stream);
   void unbind(const quic::StreamKey& stream, const Now& now);
   void send_heartbeat(const Now& now);
   [[nodiscard]] std::optional<relay::BindingKey> binding_of(const quic::StreamKey& stream) const;
@@ -115,6 +126,8 @@ class RelayNode {
   relay::Engine engine_;
   grant::TenantKeys tenants_;
   policy::BindPolicy policy_;
+  bool is_draining_ = false;
+  bool is_drained_ = false;  // Drained is out.
   std::uint64_t next_binding_ = 1;
   std::map<relay::BindingKey, Binding> bindings_;
   std::map<quic::StreamKey, relay::BindingKey> keys_;

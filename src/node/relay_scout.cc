@@ -16,6 +16,7 @@ void RelayScout::set_relays(const std::vector<RelayPlace>& relays, const Now& no
   places_ = relays;
   is_changed_ = true;
   std::erase_if(wanted_, [this](const RelayId& id) { return place_of(id) == nullptr; });
+  std::erase_if(draining_, [this](const RelayId& id) { return place_of(id) == nullptr; });
   std::map<RelayId, Spare> spares;
   if (places_.size() > limits_.nearest_max) {
     std::vector<std::pair<std::uint64_t, RelayId>> ranked;
@@ -49,12 +50,18 @@ void RelayScout::set_active(bool is_active) {
   if (std::exchange(is_active_, is_active) && !is_active) choose();
 }
 
-void RelayScout::bound() {
-  if (!spares_.empty()) choose();
+void RelayScout::bound(const RelayId& relay) {
+  const bool is_back = draining_.erase(relay) > 0;
+  if (is_back || !spares_.empty()) choose();
+}
+
+void RelayScout::draining(const RelayId& relay) {
+  if (place_of(relay) != nullptr && draining_.insert(relay).second) choose();
 }
 
 // A leg that fails is as good as not measured: whatever is, replaces it.
 void RelayScout::unbound(const RelayId& relay) {
+  if (draining_.contains(relay)) return choose();
   const auto spare = spares_.find(relay);
   if (spare == spares_.end() || !is_leg(relay)) return;  // It was given up for a better one.
   spare->second.round_trip.reset();
@@ -72,6 +79,7 @@ void RelayScout::choose() {
   std::set<RelayId> held;
   std::vector<RelayId> legs;
   for (const RelayPlace& place : places_) {
+    if (draining_.contains(place.id)) continue;
     options.push_back({.relay = place.id, .round_trip = round_trip(place.id), .load = place.load});
     const bool is_held = std::ranges::find(legs_, place.id) != legs_.end();
     // A wanted one may well be a leg for that reason only.
@@ -87,7 +95,10 @@ void RelayScout::choose() {
   for (const RelayId& id : chosen) {
     if (legs.size() < limits_.nearest_max) add(id);
   }
-  for (const RelayId& id : wanted_) add(id);
+  for (const RelayId& id : wanted_) {
+    if (!draining_.contains(id)) add(id);
+  }
+  add_draining(legs);
   if (legs == legs_) return;
   for (const RelayId& id : legs_) {  // What a leg has measured stays known when it is none.
     const auto spare = spares_.find(id);
@@ -97,6 +108,16 @@ void RelayScout::choose() {
   }
   legs_ = std::move(legs);
   is_changed_ = true;
+}
+
+// add_draining keeps what is bound, and what there is nobody else for.
+void RelayScout::add_draining(std::vector<RelayId>& legs) const {
+  std::size_t lasting_count = legs.size();
+  for (const RelayId& id : draining_) {
+    const bool is_needed = lasting_count < limits_.nearest_max;
+    if (is_needed) ++lasting_count;
+    if (is_needed || bindings_.bound_at(id)) legs.push_back(id);
+  }
 }
 
 std::optional<std::vector<RelayPlace>> RelayScout::take_legs() {
@@ -162,6 +183,7 @@ bool RelayScout::handle(const quic::Event& event, const Now& now) {
     const auto statistics = endpoint_.statistics(ready->connection);
     const auto spare = spares_.find(attempt_->relay);
     if (statistics && spare != spares_.end()) spare->second.round_trip = statistics->rtt_minimum;
+    draining_.erase(attempt_->relay);
     attempt_->state = Attempt::State::closing;
     endpoint_.close(ready->connection, kStreamNoError, "measured", now.instant);
     return true;

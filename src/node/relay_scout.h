@@ -12,6 +12,10 @@
 //   A leg gives way only to a relay that is much nearer. While flows are open, one that is bound
 //   does not give way at all: a peer may be sending to us through it.
 //
+//   A relay that drains is no choice. Its leg stays beside the others until it is left or ends, and
+//   is tried again if there are not enough others. A measurement that succeeds, or a binding, says
+//   that the relay is back; whoever refuses it because the relay still drains, has lost little.
+//
 //   Two nodes that are far from each other may have no relay in common. The one that wants to send
 //   then binds at a relay of the other beside its nearest (`want`), and stays there until
 //   wanted_max others are wanted.
@@ -64,8 +68,9 @@ class RelayScout {
   void want(const std::vector<RelayId>& relays);
   // set_active says whether flows are open.
   void set_active(bool is_active);
-  // bound and unbound are told of each leg's success and failure.
-  void bound();
+  // bound, draining and unbound are told of what becomes of each leg.
+  void bound(const RelayId& relay);
+  void draining(const RelayId& relay);
   void unbound(const RelayId& relay);
   // network_changed forgets what was measured.
   void network_changed(const Now& now);
@@ -101,6 +106,7 @@ class RelayScout {
   void measure_next(const Now& now);
   void connect(const RelayPlace& place, const IpAddress& ip, const Now& now);
   void end_attempt(const Now& now);
+  void add_draining(std::vector<RelayId>& legs) const;
   [[nodiscard]] bool is_leg(const RelayId& relay) const;
   [[nodiscard]] const RelayPlace* place_of(const RelayId& relay) const;
 
@@ -112,6 +118,7 @@ class RelayScout {
   std::vector<RelayPlace> places_;
   std::map<RelayId, Spare> spares_;  // What may be measured; nothing if all are legs.
   std::deque<RelayId> wanted_;       // The latest first.
+  std::set<RelayId> draining_;       // Of the list; as far as we know.
   std::vector<RelayId> legs_;
   bool is_changed_ = false;  // legs_ or places_, since take_legs.
   bool is_active_ = false;

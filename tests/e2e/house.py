@@ -76,8 +76,9 @@ class Role:
         self.process.wait()
 
     def stop(self):
+        """Lets the process end in order, which takes up to its --drain-timeout."""
         self.process.terminate()
-        return self.process.wait(timeout=10)
+        return self.process.wait(timeout=40)
 
     @property
     def pid(self):

@@ -120,8 +120,13 @@ void RelayActor::handle_timeout(const Now& now) {
   node_.handle_timeout(now);
 }
 void RelayActor::settle(const Now& now) {
-  while (node_.poll_effect(now)) {
+  while (const auto effect = node_.poll_effect(now)) {
+    if (std::holds_alternative<node::RelayNode::Drained>(*effect)) is_drained = true;
   }
+}
+void RelayActor::drain() {
+  node_.drain(world_.now());
+  world_.wake(*this);
 }
 std::optional<quic::Transmit> RelayActor::poll_transmit(std::span<std::byte> buffer,
                                                         const Now& now) {
@@ -182,6 +187,11 @@ void ConnectorActor::crash() {
   node_.reset();
 }
 
+void ConnectorActor::drain() {
+  node_->drain(world_.now());
+  world_.wake(*this);
+}
+
 void ConnectorActor::restart() {
   REQUIRE(standing_);
   start(node::KnownIdentity{});
@@ -240,6 +250,8 @@ void ConnectorActor::carry_out(node::ConnectorNode::Effect& effect, const Now& n
     standing_ = changed->standing;
   } else if (const auto* keep = std::get_if<node::KeepFlows>(&effect)) {
     disk = keep->is_whole ? keep->text : disk + keep->text;
+  } else if (std::holds_alternative<Node::Drained>(effect)) {
+    is_drained = true;
   }
 }
 

@@ -92,6 +92,9 @@ class RelayActor final : public Actor, private node::DatagramSink {
   void settle(const Now& now) override;
   std::optional<quic::Transmit> poll_transmit(std::span<std::byte> buffer, const Now& now) override;
   std::optional<Instant> next_deadline() const override;
+  // drain is what SIGTERM does. Once it is drained, the relay has ended.
+  void drain();
+  bool is_drained = false;
   [[nodiscard]] const node::RelayNode& node() const { return node_; }
 
  private:
@@ -117,6 +120,10 @@ class ConnectorActor final : public Actor {
   // crash ends the node as kill -9 does: its state directory stays. restart starts it again.
   void crash();
   void restart();
+
+  // drain is what SIGTERM does.
+  void drain();
+  bool is_drained = false;
 
   [[nodiscard]] const Place& place() const { return place_; }
   // address is the one of its own interface, inside of any Nat.

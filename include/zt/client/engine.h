@@ -43,6 +43,11 @@
 //   connector that hiccups loses none, and QUIC's idle timeout says when it is dead. A silent one
 //   is tried after all others until it is heard again. Who is the only one is waited for.
 //
+//   Who says that it drains is believed. A relay that drains comes after all others, and its
+//   connections are rerouted as soon as there is another one. A connector that drains keeps its
+//   live flows, and is asked for new ones after all others; when it refuses, the controller is
+//   asked who has taken its place.
+//
 //   silence_margin is above what RelayBindings takes to notice a dead relay: a connection whose
 //   relay dies is rerouted before its connector counts as silent.
 //
@@ -98,8 +103,12 @@ struct RelayAvailable {  // We are bound there. Again: it is so far away, and so
   std::string name;
   Duration round_trip{};
   std::uint32_t load = 0;  // path::RelayOption's.
+  bool is_draining = false;
 };
 struct RelayLost {
+  RelayId relay;
+};
+struct RelayDraining {  // It works, and will end soon. RelayAvailable or RelayLost ends that.
   RelayId relay;
 };
 
@@ -157,6 +166,10 @@ struct ConnectorLost {  // The answer to ConnectTo, or the end of a connection. 
   std::string reason;
 };
 
+struct ConnectorDraining {  // It keeps its live flows for a while, and takes no new ones.
+  PeerKey peer{};
+};
+
 struct FlowRequested {
   FlowKey flow{};
   Authority target;
@@ -193,7 +206,7 @@ struct ConnectTo {  // Answer with ConnectorReady or ConnectorLost.
 struct BindAt {  // Bind at these relays, too: connectors are there, and at none of ours.
   std::vector<RelayId> relays;
 };
-struct Reroute {  // Move the connection to another relay at once: the former is dead.
+struct Reroute {  // Move the connection to another relay at once: the former is dead, or will be.
   PeerKey peer{};
   RelayId relay;
 };
@@ -293,6 +306,7 @@ struct ConnectorStatus {
   RelayId relay;
   bool is_ready = false;
   bool is_silent = false;
+  bool is_draining = false;
   std::size_t flow_count = 0;
 
   friend bool operator==(const ConnectorStatus&, const ConnectorStatus&) = default;
@@ -359,9 +373,10 @@ class Engine {
     DeviceId device;
   };
 
-  using Input = std::variant<ViewReceived, ControllerUp, ControllerDown, RelayAvailable, RelayLost,
-                             GrantAnswered, GrantsRevoked, ConnectorReady, ConnectorHeard,
-                             ConnectorLost, FlowRequested, FlowAnswered, FlowEnded>;
+  using Input =
+      std::variant<ViewReceived, ControllerUp, ControllerDown, RelayAvailable, RelayLost,
+                   RelayDraining, GrantAnswered, GrantsRevoked, ConnectorReady, ConnectorHeard,
+                   ConnectorLost, ConnectorDraining, FlowRequested, FlowAnswered, FlowEnded>;
   using Output =
       std::variant<AskGrant, ConnectTo, BindAt, Reroute, CloseConnector, ListenTo, OpenFlow,
                    AbandonFlow, PresentGrant, FlowReady, FlowRefused, Cut, SnapshotNeeded, Report>;
@@ -420,6 +435,7 @@ class Engine {
     std::string name;
     Duration round_trip{};
     std::uint32_t load = 0;
+    bool is_draining = false;
   };
 
   // Doubt is what is left of a connector that failed.
@@ -445,6 +461,7 @@ class Engine {
     std::map<RelayId, Duration> round_trips;  // From there, likewise.
     RelayId relay;                            // That carries the connection.
     bool is_ready = false;
+    bool is_draining = false;
     Instant connect_deadline;
     Duration round_trip{};  // To the relay, until it is ready.
     Hearing hearing = Hearing::unasked;
@@ -546,9 +563,11 @@ class Engine {
   // connectors.cc: connections, the relays that carry them, and fail-over.
   void on(RelayAvailable& input, const Now& now);
   void on(RelayLost& input, const Now& now);
+  void on(RelayDraining& input, const Now& now);
   void on(ConnectorReady& input, const Now& now);
   void on(ConnectorHeard& input, const Now& now);
   void on(ConnectorLost& input, const Now& now);
+  void on(ConnectorDraining& input, const Now& now);
   void want_connector(FlowKey key, const Now& now);
   [[nodiscard]] std::vector<const GrantedConnector*> in_order(const Access& access) const;
   [[nodiscard]] std::optional<Candidate> find_candidate(const Flow& flow,
@@ -560,7 +579,9 @@ class Engine {
   PeerKey connect(const GrantedConnector& connector, const RelayId& relay, const Now& now);
   void retry_doubtful(const Access& access, const Now& now);
   void doubt(const ConnectorId& connector, const Now& now);
-  [[nodiscard]] bool is_silent(const Candidate& candidate) const;
+  [[nodiscard]] bool is_last_resort(const Candidate& candidate) const;
+  [[nodiscard]] bool is_lasting(const RelayId& relay) const;
+  void leave_relay(PeerKey key, Peer& peer, const Now& now);
   void give_up_connecting(FlowKey key, const Now& now);
   void join(FlowKey key, PeerKey peer, const Now& now);
   void leave_slow_peers(FlowKey key, Flow& flow, const Now& now);

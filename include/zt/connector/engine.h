@@ -130,12 +130,13 @@ struct Dialed {
   std::expected<SocketAddress, DialError> result;  // One of Dial's addresses.
 };
 enum class FlowEnd : std::uint8_t {
-  finished,        // Both sides said so in order.
-  client_reset,    // The client abandoned it.
-  resource_reset,  // The resource abandoned it.
-  idle,            // UDP: nothing passed for its time.
-  peer_gone,       // The client's connection is gone.
-  cut,             // In answer to Cut.
+  finished,         // Both sides said so in order.
+  client_reset,     // The client abandoned it.
+  resource_reset,   // The resource abandoned it.
+  idle,             // UDP: nothing passed for its time.
+  peer_gone,        // The client's connection is gone.
+  cut,              // In answer to Cut.
+  connector_ended,  // The connector's process did, and did not wait for it.
 };
 struct FlowEnded {
   FlowKey flow{};

@@ -969,6 +969,106 @@ TEST_CASE("a lost relay fails what still connects through it") {
   CHECK(f.take<ConnectTo>()->relay == f.relay(2));
 }
 
+// --- Those that drain.
+
+TEST_CASE("a relay that drains is left for another one as soon as there is one") {
+  Fixture f;
+  f.request();
+  f.answer(f.grant_of(1, {f.connector_of(1, {f.relay(1), f.relay(2)})}));
+  const auto connect = f.take<ConnectTo>();
+  REQUIRE(connect->relay == f.relay(1));
+  SECTION("that was there before") {
+    f.handle(RelayAvailable{f.relay(2), "relay-2", f.kRoundTrip});
+    f.ready(connect->peer);
+    f.take_all();
+    f.handle(RelayDraining{f.relay(1)});
+  }
+  SECTION("that comes later") {
+    f.ready(connect->peer);
+    f.take_all();
+    f.handle(RelayDraining{f.relay(1)});
+    CHECK(f.take_all().empty());
+    f.handle(RelayAvailable{f.relay(2), "relay-2", f.kRoundTrip});
+  }
+  SECTION("when the connection stands") {
+    f.handle(RelayAvailable{f.relay(2), "relay-2", f.kRoundTrip});
+    f.handle(RelayDraining{f.relay(1)});
+    CHECK_FALSE(f.take<Reroute>());
+    f.ready(connect->peer);
+  }
+  const auto reroute = f.take<Reroute>();
+  REQUIRE(reroute);
+  CHECK(reroute->peer == connect->peer);
+  CHECK(reroute->relay == f.relay(2));
+  f.handle(RelayLost{f.relay(1)});
+  CHECK_FALSE(f.take<Reroute>());
+}
+
+TEST_CASE(
+    "a connection goes through a relay that drains if there is no other, once it is bound "
+    "again like through any") {
+  Fixture f;
+  f.handle(RelayDraining{f.relay(1)});
+  f.handle(RelayDraining{f.relay(9)});  // Unknown.
+  const bool is_bound_again = GENERATE(false, true);
+  if (is_bound_again) f.handle(RelayAvailable{f.relay(1), "relay-1", f.kRoundTrip});
+  const bool has_other = GENERATE(false, true);
+  if (has_other) f.handle(RelayAvailable{f.relay(2), "relay-2", f.kRoundTrip});
+  f.request();
+  f.answer(f.grant_of(1, {f.connector_of(1, {f.relay(1), f.relay(2)})}));
+  CHECK(f.take<ConnectTo>()->relay == f.relay(has_other && !is_bound_again ? 2 : 1));
+}
+
+TEST_CASE("a connector that drains keeps its flows, and is asked for new ones after all others") {
+  Fixture f;
+  const FlowKey live = f.request();
+  f.answer(f.grant_of(1, {f.connector_of(1, {f.relay(1)}), f.connector_of(2, {f.relay(1)})}));
+  const auto first = f.take<ConnectTo>();
+  f.ready(first->peer);
+  f.handle(f.accepted(live));
+  f.take_all();
+  f.handle(ConnectorDraining{first->peer});
+  CHECK(f.take_all().empty());
+  CHECK(f.engine.status(f.now).connectors.at(0).is_draining);
+  f.request();
+  const auto second = f.take<ConnectTo>();
+  REQUIRE(second);
+  CHECK(second->connector == f.connector(2));
+  SECTION("and when none of them can be reached, it is") {
+    f.handle(ConnectorLost{second->peer, "no answer"});
+    CHECK(f.take<OpenFlow>()->peer == first->peer);
+  }
+  SECTION("and the live flow ends with its connection") {
+    f.handle(ConnectorLost{first->peer, "the node ends"});
+    CHECK(f.take<Cut>()->flow == live);
+  }
+}
+
+TEST_CASE("when the only connector drains, the controller is asked for another one") {
+  Fixture f;
+  f.open();
+  const PeerKey draining = f.last_peer;
+  f.handle(ConnectorDraining{draining});
+  const FlowKey flow = f.request();
+  REQUIRE(f.take<OpenFlow>()->peer == draining);
+  f.handle(f.refused(flow, 503, wire::ProxyError::destination_unavailable, "draining"));
+  const auto ask = f.take<AskGrant>();
+  REQUIRE(ask);
+  SECTION("which takes over") {
+    f.handle(GrantAnswered{ask->request, f.grant_of(2, {f.connector_of(2, {f.relay(1)})})});
+    CHECK(f.take<ConnectTo>()->connector == f.connector(2));
+  }
+  SECTION("and if there is none, the flow is refused with the reason") {
+    f.handle(GrantAnswered{ask->request, f.grant_of(2, {f.connector_of(1, {f.relay(1)})})});
+    REQUIRE(f.take<OpenFlow>()->peer == draining);
+    f.handle(f.refused(flow, 503, wire::ProxyError::destination_unavailable, "draining"));
+    const auto refused = f.take<FlowRefused>();
+    REQUIRE(refused);
+    CHECK(refused->outcome.kind == Outcome::Kind::unreachable);
+    CHECK(refused->outcome.text.ends_with("draining"));
+  }
+}
+
 TEST_CASE("an unused connection is closed after a minute") {
   Fixture f;
   const FlowKey flow = f.open();

@@ -232,6 +232,28 @@ TEST_CASE("a client hears how far the connector is from its relays") {
   CHECK(told_after(json::object()) == json::object());
 }
 
+TEST_CASE("a connector that drains is given to nobody, until it says that it does not") {
+  Scene scene;
+  World& world = scene.world;
+  const Digest second_certificate = certificate_of(3);
+  const std::string second = world.enrol_connector(scene.door.network, second_certificate);
+  world.watch(second_certificate);
+  const auto beat = [&](const Digest& certificate, bool is_draining) {
+    const json body = {{"version", "1"}, {"draining", is_draining}};
+    REQUIRE(world.node("POST", "/api/v1/node/heartbeat", body, certificate).status == 204);
+  };
+  beat(scene.door.kConnector, true);
+  const json list = world.ask(scene.door.kClient, "db.internal", 5432).body.at("connectors");
+  REQUIRE(list.size() == 1);
+  CHECK(list[0].at("id") == second);
+  beat(second_certificate, true);
+  CHECK(world.ask(scene.door.kClient, "db.internal", 5432).status == 503);
+  beat(second_certificate, false);
+  CHECK(world.ask(scene.door.kClient, "db.internal", 5432).status == 201);
+  const json wrong = {{"version", "1"}, {"draining", "yes"}};
+  CHECK(world.node("POST", "/api/v1/node/heartbeat", wrong, second_certificate).status == 422);
+}
+
 TEST_CASE("grants are limited per device, and live ones per tenant") {
   Config config;
   config.limits.grants_per_minute_max = 2;

@@ -570,5 +570,26 @@ TEST_CASE(
   CHECK_FALSE(pair.connector.changes[1].direct);
 }
 
+TEST_CASE(
+    "a connector that drains says so once on each connection, also on those that come later") {
+  PairOfLinks pair;
+  const auto first = pair.connect_directly();
+  const bool is_second_earlier = GENERATE(true, false);
+  std::optional<quic::ConnectionKey> second;
+  if (is_second_earlier) second = pair.connect_and_look();
+  pair.world.run_for(seconds(1));
+  REQUIRE(pair.client.draining.empty());
+  pair.connector.link.paths().drain();
+  pair.world.wake(pair.connector);
+  pair.world.run_for(seconds(1));
+  if (!is_second_earlier) second = pair.connect_and_look();
+  pair.world.run_for(seconds(1));
+  REQUIRE(pair.client.draining.size() == 2);
+  CHECK(pair.client.draining[0].connection == first);
+  CHECK(pair.client.draining[1].connection == *second);
+  CHECK(pair.is_direct(first));  // It is still a path.
+  CHECK(pair.still_works(first));
+}
+
 }  // namespace
 }  // namespace zt::node::test

@@ -68,6 +68,7 @@ class LinkActor final : public sim::Actor {
   void settle(const Now& now) override {
     while (auto event = link.poll_event(now)) {
       if (const auto* change = std::get_if<PathChanged>(&*event)) changes.push_back(*change);
+      if (const auto* peer = std::get_if<PeerDraining>(&*event)) draining.push_back(*peer);
       const auto* told = std::get_if<quic::Event>(&*event);
       if (told == nullptr) continue;
       const auto* request = std::get_if<quic::RequestReceived>(told);
@@ -110,6 +111,7 @@ class LinkActor final : public sim::Actor {
   std::optional<quic::StreamKey> paths_stream;  // That was accepted last.
   std::vector<quic::Event> events;
   std::vector<PathChanged> changes;
+  std::vector<PeerDraining> draining;
   std::size_t wake_count = 0;
   bool is_mute = false;  // The socket takes nothing.
 };

@@ -8,6 +8,8 @@
 
 #include "../../sim/world.h"
 #include "crypto/identity.h"
+#include "zt/wire/capsule.h"
+#include "zt/wire/draining.h"
 
 namespace zt::node {
 namespace {
@@ -94,8 +96,15 @@ class RelayActor final : public sim::Actor {
       if (!is_answering) continue;
       http::Response response{.status = status};
       response.fields.add(std::string(kObservedAddressField), observed);
+      if (status == 503) response.fields.add(std::string(wire::kDrainingField), "?1");
       (void)endpoint->respond(request->stream, response, status != 200);
     }
+  }
+  // say writes to the node on the latest of its streams.
+  void say(const Bytes& bytes) { CHECK(endpoint->write(streams.back(), bytes) == bytes.size()); }
+  void drain() {
+    status = 503;
+    say(wire::encode_capsule(wire::kDrainingCapsule, {}));
   }
   std::optional<quic::Transmit> poll_transmit(std::span<std::byte> buffer,
                                               const Now& now) override {
@@ -352,6 +361,78 @@ TEST_CASE("a relay that ends a binding and does not answer the next one is left"
   harbour.world.run_for(seconds(6));
   CHECK(harbour.node.count<RelayUnbound>() == 1);
   CHECK(harbour.is_bound(0));  // Anew.
+}
+
+// --- Draining.
+
+TEST_CASE("a relay that drains stays bound and is listed last, until it is left") {
+  Harbour harbour(3);
+  harbour.bind();
+  harbour.relays[0]->drain();
+  harbour.world.wake(*harbour.relays[0]);
+  harbour.world.run_for(seconds(1));
+  CHECK(harbour.node.count<RelayDraining>() == 1);
+  CHECK(harbour.node.bindings->bound_relays() ==
+        std::vector{Harbour::id(1), Harbour::id(2), Harbour::id(0)});
+  CHECK(harbour.node.bindings->draining_relays() == std::vector{Harbour::id(0)});
+  CHECK(harbour.node.bindings->standing(Harbour::id(0))->is_draining);
+  harbour.node.bindings->unbind(Harbour::id(1), harbour.world.now());
+  CHECK(harbour.is_bound(1));  // It does not drain.
+
+  harbour.node.bindings->unbind(Harbour::id(0), harbour.world.now());
+  harbour.world.wake(harbour.node);
+  CHECK(harbour.node.bindings->draining_relays().empty());
+  harbour.world.run_for(minutes(1));
+  CHECK_FALSE(harbour.is_bound(0));  // It refuses, and is asked again.
+  CHECK(harbour.relays[0]->streams.size() > 1);
+  CHECK(harbour.node.count<RelayDraining>() == 1);
+  harbour.relays[0]->status = 200;
+  harbour.world.run_for(minutes(1));
+  CHECK(harbour.is_bound(0));
+  CHECK_FALSE(harbour.node.bindings->standing(Harbour::id(0))->is_draining);
+}
+
+TEST_CASE("the only relay is not left because it drains; where it has ended it is tried again") {
+  Harbour harbour(1);
+  harbour.bind();
+  harbour.relays[0]->drain();
+  harbour.relays[0]->say(wire::encode_capsule(wire::kDrainingCapsule, {}));  // Twice is once.
+  harbour.world.wake(*harbour.relays[0]);
+  harbour.world.run_for(seconds(1));
+  CHECK(harbour.node.count<RelayDraining>() == 1);
+  harbour.node.bindings->unbind(Harbour::id(0), harbour.world.now());
+  CHECK(harbour.is_bound(0));
+  harbour.relays[0]->endpoint->finish(harbour.relays[0]->streams[0]);
+  harbour.world.wake(*harbour.relays[0]);
+  harbour.world.run_for(seconds(5));
+  CHECK_FALSE(harbour.is_bound(0));
+  harbour.relays[0]->status = 200;
+  harbour.world.run_for(seconds(40));
+  CHECK(harbour.is_bound(0));
+  CHECK(harbour.node.bindings->draining_relays().empty());
+}
+
+TEST_CASE("who refuses to bind because it drains is known to drain") {
+  Harbour harbour(1);
+  harbour.relays[0]->status = GENERATE(503, 403);
+  harbour.start();
+  harbour.world.run_for(seconds(5));
+  const std::size_t told = harbour.relays[0]->status == 503 ? 1 : 0;
+  CHECK(harbour.node.count<RelayDraining>() == told);
+}
+
+TEST_CASE("what else a relay says on the bind stream means nothing") {
+  Harbour harbour(2);
+  harbour.bind();
+  const Bytes said =
+      GENERATE(wire::encode_capsule(wire::CapsuleType{0x1a7a7403}, Bytes(1000)),
+               wire::encode_capsule(wire::kDrainingCapsule, Bytes(wire::kDrainingValueSizeMax + 1)),
+               Bytes(3, std::byte{0xff}));
+  harbour.relays[0]->say(said);
+  harbour.world.wake(*harbour.relays[0]);
+  harbour.world.run_for(seconds(1));
+  CHECK(harbour.node.count<RelayDraining>() == 0);
+  CHECK(harbour.is_bound(0));
 }
 
 }  // namespace
