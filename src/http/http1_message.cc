@@ -62,6 +62,20 @@ std::optional<Origin> read_target(std::string_view method, std::string_view targ
   return Origin{.authority = target.substr(0, size), .path = target.substr(size)};
 }
 
+// upgrade_of returns what the client offers to go on with (RFC 9110 section 7.8).
+std::string upgrade_of(const Fields& fields) {
+  const auto options = fields.find("connection");
+  const auto protocols = fields.find("upgrade");
+  if (!options || !protocols) return {};
+  std::string_view rest = *options;
+  while (!rest.empty()) {
+    const std::size_t size = std::min(rest.find(','), rest.size());
+    if (equals_ignoring_case(trim(rest.substr(0, size)), "upgrade")) return std::string(*protocols);
+    rest.remove_prefix(std::min(size + 1, rest.size()));
+  }
+  return {};
+}
+
 bool are_fields_well_formed(const Fields& fields) {
   return std::ranges::all_of(fields, [](const Field& field) {
     return is_field_name(field.name) && is_field_value(field.value);
@@ -129,7 +143,8 @@ std::expected<RequestHead, Refusal> judge_request(const Http1Head& head) {
                                  .protocol = {},
                                  .fields = without_connection_fields(head.fields)},
                      .framing = *framing,
-                     .expects_continue = expectation.has_value()};
+                     .expects_continue = expectation.has_value(),
+                     .upgrade = upgrade_of(head.fields)};
 }
 
 std::optional<Response> judge_response(const Http1Head& head) {

@@ -32,6 +32,7 @@ struct RequestHead {
   Request request;
   Framing framing;
   bool expects_continue = false;
+  std::string upgrade;  // The protocols that the client would rather speak; usually none.
 };
 
 // judge_request turns the head of a request to an origin server into a Request, or says how to

@@ -100,7 +100,9 @@ void Http1Server::accept_request() {
   is_first_ = false;
   is_last_ = !parser_.is_persistent();
   is_response_begun_ = false;
-  request_ = {.request = std::move(head_.request), .body = std::exchange(body_, {})};
+  request_ = {.request = std::move(head_.request),
+              .body = std::exchange(body_, {}),
+              .upgrade = std::move(head_.upgrade)};
   phase_ = Phase::answering;
 }
 
@@ -126,6 +128,16 @@ void Http1Server::respond(const Response& response, std::string_view body, bool 
   if (is_sendable(response)) return write_response(response, body, is_end, now);
   const Problem problem{.status = 500, .detail = "The answer could not be written."};
   write_response(response_of(problem), to_json(problem), true, now);
+}
+
+std::string Http1Server::switch_protocols(std::string_view protocol, Instant now) {
+  ZT_ASSERT(phase_ == Phase::answering);
+  ZT_ASSERT(!is_response_begun_);
+  queue("HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: ", now);
+  queue(protocol, now);
+  queue("\r\n\r\n", now);
+  phase_ = Phase::over;
+  return std::exchange(received_, {});
 }
 
 void Http1Server::write_response(const Response& response, std::string_view body, bool is_end,

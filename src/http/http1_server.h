@@ -11,6 +11,9 @@
 //   arrives is thrown away for linger_timeout, so that a client in the middle of an upload reads
 //   the refusal and not a reset (RFC 9112 section 9.6).
 //
+//   Who offers another protocol is told so by `upgrade`; switch_protocols answers 101, and what
+//   follows is no HTTP.
+//
 // Limits   Head and fields as in Http1Parser (431), body_size_max (413), received_size_max bytes
 // wait
 //          unparsed (wants_receive() turns false before). Appended bytes that the client does not
@@ -39,6 +42,7 @@ namespace zt::http {
 struct Http1Request {
   Request request;
   std::string body;
+  std::string upgrade;  // The protocols that the client offers to go on with (RFC 9110 7.8).
 };
 
 class Http1Server {
@@ -71,6 +75,9 @@ class Http1Server {
   // respond answers the request that poll_request() returned, once. An unsendable response becomes
   // a problem with status 500. The body may be of any size: it was made here.
   void respond(const Response& response, std::string_view body, bool is_end, Instant now);
+  // switch_protocols answers the request with 101 in the place of respond(): the owner speaks
+  // `protocol` once to_send() is empty. It returns what has come behind the request already.
+  [[nodiscard]] std::string switch_protocols(std::string_view protocol, Instant now);
   // append adds to a response without end. It returns whether the connection still carries it: no
   // if the client fetches too slowly (the connection is over then), or if the request was HEAD.
   bool append(std::string_view chunk, Instant now);

@@ -16,6 +16,7 @@ constexpr std::size_t kScratchSize = 16 << 10;  // One TLS record's plaintext.
 
 Server::Server(const Config& config, quic::Endpoint* endpoint)
     : limits_(config.limits),
+      is_upgrade_allowed_(config.is_upgrade_allowed),
       alt_svc_port_(config.alt_svc_port),
       endpoint_(endpoint),
       tls_context_(TlsContext::server(*config.identity)),

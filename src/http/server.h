@@ -11,6 +11,9 @@
 //   and poll_touched(), which names the TCP connections whose to_send(), wants_receive() or
 //   wants_close() may have changed.
 //
+//   If the configuration says so, a TCP connection may become a link for datagrams
+//   (http/datagram_link.h): it leaves the Server by poll_upgraded().
+//
 // Limits   Each in Limits names its answer. queued_size_max bounds what waits for a slow watcher
 //          beyond the transport's own buffers.
 // Time     Every phase of a request but the core's own thinking has a deadline.
@@ -29,6 +32,7 @@
 #include <string>
 #include <variant>
 
+#include "http/datagram_link.h"
 #include "http/deadlines.h"
 #include "http/http1_server.h"
 #include "http/tls_session.h"
@@ -59,6 +63,7 @@ class Server {
   };
 
   struct Config {
+    bool is_upgrade_allowed = false;             // Of TCP connections to links for datagrams.
     const crypto::Identity* identity = nullptr;  // For TLS over TCP; only used by the constructor.
     std::optional<std::uint16_t> alt_svc_port;   // UDP port of HTTP/3 to advertise over HTTP/1.1.
     Limits limits;
@@ -103,6 +108,9 @@ class Server {
   [[nodiscard]] bool wants_close(TcpKey key) const;
   // closed says that the socket has ended, from either side and for whatever reason.
   void closed(TcpKey key);
+  // poll_upgraded hands over a connection that is a link from now on; its key is dead. The socket
+  // goes with it.
+  [[nodiscard]] std::optional<std::pair<TcpKey, Upgraded>> poll_upgraded();
   // poll_touched names each connection that changed since it was last named.
   [[nodiscard]] std::optional<TcpKey> poll_touched();
   [[nodiscard]] std::size_t connection_count() const { return connections_.size(); }
@@ -144,10 +152,13 @@ class Server {
   void finish(TcpKey key, Connection& connection, Instant now);
   void pump(TcpKey key, Connection& connection, Instant now);
   bool pump_once(TcpKey key, Connection& connection, Instant now);
+  [[nodiscard]] bool is_upgrade(const Http1Request& request) const;
+  void hand_over(TcpKey key, Connection& connection);
   void account(Connection& connection);
   void handle_connection_timeout(TcpKey key, Instant now);
 
   Limits limits_;
+  bool is_upgrade_allowed_;
   std::optional<std::uint16_t> alt_svc_port_;
   quic::Endpoint* endpoint_;
   TlsContext tls_context_;
@@ -163,6 +174,7 @@ class Server {
   Deadlines<TcpKey> connection_deadlines_;
   std::deque<Output> outputs_;
   std::set<TcpKey> touched_;
+  std::deque<std::pair<TcpKey, Upgraded>> upgraded_;
   std::size_t received_size_ = 0;  // Of all unfinished requests.
 };
 

@@ -10,13 +10,15 @@ struct Server::Connection {
   Connection(const TlsContext& context, const SocketAddress& remote_given, Duration timeout,
              Instant now)
       : remote(remote_given),
-        tls(context, TlsSession::ServerOptions{.handshake_timeout = timeout}, now) {}
+        tls(std::make_unique<TlsSession>(
+            context, TlsSession::ServerOptions{.handshake_timeout = timeout}, now)) {}
 
   SocketAddress remote;
-  TlsSession tls;
+  std::unique_ptr<TlsSession> tls;        // Until it is handed over.
   std::optional<Http1Server> http;        // Since the end of the handshake.
   std::optional<ExchangeKey> exchange;    // The one that the core is answering.
   Bytes received;                         // Ciphertext that TLS has no room for.
+  std::optional<std::string> early;       // It becomes a link: what has come for it already.
   std::size_t counted_size = 0;           // Its part of received_size_.
   std::optional<Instant> close_deadline;  // Since nothing more is to be said.
   bool is_close_due = false;              // The deadline has passed.

@@ -7,6 +7,7 @@
 
 #include "http/server.h"
 #include "http/server_internal.h"
+#include "http/text.h"
 #include "zt/base/assert.h"
 
 namespace zt::http {
@@ -38,7 +39,7 @@ std::optional<TcpKey> Server::open(const SocketAddress& remote, Instant now) {
   const TcpKey key{next_connection_++};
   auto connection =
       std::make_unique<Connection>(tls_context_, remote, limits_.handshake_timeout, now);
-  connection_deadlines_.set(key, connection->tls.next_deadline());
+  connection_deadlines_.set(key, connection->tls->next_deadline());
   connections_.emplace(key, std::move(connection));
   return key;
 }
@@ -57,20 +58,20 @@ bool Server::wants_receive(TcpKey key) const {
 
 BytesView Server::to_send(TcpKey key) {
   Connection* connection = find(key);
-  return connection == nullptr ? BytesView() : connection->tls.to_send();
+  return connection == nullptr ? BytesView() : connection->tls->to_send();
 }
 
 void Server::sent(TcpKey key, std::size_t size, Instant now) {
   Connection* connection = find(key);
   if (connection == nullptr) return;
-  connection->tls.sent(size);
+  connection->tls->sent(size);
   pump(key, *connection, now);
 }
 
 bool Server::wants_close(TcpKey key) const {
   Connection* connection = find(key);
   if (connection == nullptr || !connection->close_deadline) return false;
-  return connection->is_close_due || connection->tls.to_send().empty();
+  return connection->is_close_due || connection->tls->to_send().empty();
 }
 
 void Server::closed(TcpKey key) {
@@ -81,6 +82,13 @@ void Server::closed(TcpKey key) {
   connection_deadlines_.set(key, std::nullopt);
   touched_.erase(key);
   connections_.erase(key);
+}
+
+std::optional<std::pair<TcpKey, Upgraded>> Server::poll_upgraded() {
+  if (upgraded_.empty()) return std::nullopt;
+  std::pair<TcpKey, Upgraded> upgraded = std::move(upgraded_.front());
+  upgraded_.pop_front();
+  return upgraded;
 }
 
 std::optional<TcpKey> Server::poll_touched() {
@@ -126,8 +134,9 @@ void Server::pump(TcpKey key, Connection& connection, Instant now) {
   while (pump_once(key, connection, now)) {
   }
   account(connection);
-  const bool is_failed = connection.tls.state() == TlsSession::State::failed;
-  const bool is_peer_gone = is_failed || connection.tls.is_receive_ended();
+  if (connection.early && connection.http->to_send().empty()) return hand_over(key, connection);
+  const bool is_failed = connection.tls->state() == TlsSession::State::failed;
+  const bool is_peer_gone = is_failed || connection.tls->is_receive_ended();
   if (is_peer_gone) {
     // Whoever has said goodbye waits for no answer; what is already complete is still sent.
     if (connection.http && connection.exchange) connection.http->abort();
@@ -141,9 +150,9 @@ void Server::pump(TcpKey key, Connection& connection, Instant now) {
   // An aborted response must look truncated, so it gets no close_notify.
   if (connection.http && !connection.http->is_aborted() && connection.http->to_send().empty() &&
       (is_over || connection.http->is_send_closed())) {
-    connection.tls.shut();
+    connection.tls->shut();
   }
-  auto deadline = earlier_of(connection.tls.next_deadline(), connection.close_deadline);
+  auto deadline = earlier_of(connection.tls->next_deadline(), connection.close_deadline);
   if (connection.http) deadline = earlier_of(deadline, connection.http->next_deadline());
   if (connection.is_close_due) deadline.reset();
   connection_deadlines_.set(key, deadline);
@@ -154,35 +163,51 @@ void Server::pump(TcpKey key, Connection& connection, Instant now) {
 bool Server::pump_once(TcpKey key, Connection& connection, Instant now) {
   bool has_moved = false;
   if (!connection.received.empty()) {
-    const auto taken = static_cast<std::ptrdiff_t>(connection.tls.receive(connection.received));
+    const auto taken = static_cast<std::ptrdiff_t>(connection.tls->receive(connection.received));
     connection.received.erase(connection.received.begin(), connection.received.begin() + taken);
     has_moved = taken > 0;
   }
-  if (connection.tls.state() != TlsSession::State::ready) return has_moved;
+  if (connection.tls->state() != TlsSession::State::ready) return has_moved;
   if (!connection.http) {
     connection.http.emplace(http1_limits(limits_), now);
     has_moved = true;
   }
   Http1Server& http = *connection.http;
   if (http.wants_receive()) {
-    const std::size_t size = connection.tls.read(scratch_);
+    const std::size_t size = connection.tls->read(scratch_);
     http.receive(as_text(BytesView(scratch_).subspan(0, size)), now);
     has_moved = has_moved || size > 0;
   }
   if (auto request = http.poll_request()) {
-    if (is_full()) {
+    if (is_upgrade(*request)) {
+      connection.early = http.switch_protocols(kDatagramsProtocol, now);
+    } else if (is_full()) {
       const Problem problem{.status = 503, .detail = "The server has too many requests."};
       http.respond(response_of(problem), to_json(problem), true, now);
     } else {
       connection.exchange =
           begin_exchange(key, std::move(request->request), std::move(request->body),
-                         peer_of(connection.remote, connection.tls.peer()));
+                         peer_of(connection.remote, connection.tls->peer()));
     }
     has_moved = true;
   }
-  const std::size_t written = connection.tls.write(as_bytes(http.to_send()));
+  const std::size_t written = connection.tls->write(as_bytes(http.to_send()));
   http.sent(written, now);
   return has_moved || written > 0;
+}
+
+bool Server::is_upgrade(const Http1Request& request) const {
+  return is_upgrade_allowed_ && request.request.method == "GET" &&
+         request.request.path == kDatagramsPath && request.body.empty() &&
+         equals_ignoring_case(request.upgrade, kDatagramsProtocol);
+}
+
+// hand_over lets go of a connection whose 101 is with TLS.
+void Server::hand_over(TcpKey key, Connection& connection) {
+  upgraded_.emplace_back(key, Upgraded{.tls = std::move(connection.tls),
+                                       .early = *std::move(connection.early),
+                                       .ciphertext = std::move(connection.received)});
+  closed(key);
 }
 
 // account keeps the sum of all unfinished requests, and ends the connection that breaks its limit.
@@ -199,7 +224,7 @@ void Server::account(Connection& connection) {
 void Server::handle_connection_timeout(TcpKey key, Instant now) {
   Connection* connection = find(key);
   ZT_ASSERT(connection != nullptr);
-  connection->tls.handle_timeout(now);
+  connection->tls->handle_timeout(now);
   if (connection->http) connection->http->handle_timeout(now);
   if (connection->close_deadline && *connection->close_deadline <= now) {
     connection->is_close_due = true;

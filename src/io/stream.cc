@@ -2,6 +2,8 @@
 #include "io/stream.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -80,6 +82,12 @@ std::expected<std::size_t, SocketError> Stream::try_write(std::span<const std::b
   if (!ends_.output.is_open()) return std::unexpected(SocketError::reset);
   const int number = ends_.output.number();
   return retry([&] { return ::write(number, bytes.data(), bytes.size()); });
+}
+
+void Stream::limit_unsent(std::size_t size) {
+  const int value = static_cast<int>(size);
+  // Where it fails the queue is longer, and nothing worse.
+  (void)::setsockopt(ends_.input.number(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &value, sizeof value);
 }
 
 void Stream::shutdown_write() {

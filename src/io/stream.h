@@ -45,6 +45,10 @@ class Stream {
   // as of try_read.
   [[nodiscard]] std::expected<std::size_t, SocketError> try_write(std::span<const std::byte> bytes);
 
+  // limit_unsent makes a TCP socket writable only while less than `size` bytes wait in it unsent
+  // (TCP_NOTSENT_LOWAT): what waits with the caller can still be dropped, or overtaken.
+  void limit_unsent(std::size_t size);
+
   // shutdown_write ends the writing side after all that was written (FIN). Reading goes on.
   void shutdown_write();
 
