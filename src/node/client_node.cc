@@ -124,6 +124,10 @@ void ClientNode::take(Link::Event& event, const Now& now) {
     effects_.emplace_back(std::move(*refused));
   } else if (auto* lookup = std::get_if<Lookup>(&event)) {
     effects_.emplace_back(std::move(*lookup));
+  } else if (auto* link_wanted = std::get_if<TcpLinkWanted>(&event)) {
+    effects_.emplace_back(std::move(*link_wanted));
+  } else if (const auto* link_unwanted = std::get_if<TcpLinkUnwanted>(&event)) {
+    effects_.emplace_back(*link_unwanted);
   } else if (auto* notice = std::get_if<Notice>(&event)) {
     effects_.emplace_back(std::move(*notice));
   }
@@ -565,7 +569,10 @@ std::optional<ClientNode::Path> ClientNode::path_of_connection(
   if (!remote || !statistics) return std::nullopt;
   Path path{.text = "direct", .remote = *remote, .statistics = *statistics};
   for (const RelayId& relay : link_.relays().bound_relays()) {
-    if (link_.relays().bound_at(relay) == *remote) path.text = "relayed:" + relay.text;
+    if (link_.relays().bound_at(relay) != *remote) continue;
+    path.text = "relayed:" + relay.text;
+    const auto standing = link_.relays().standing(relay);
+    path.is_over_tcp = standing && standing->is_over_tcp;
   }
   return path;
 }

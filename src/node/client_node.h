@@ -69,8 +69,9 @@ class ClientNode {
     FlowKey flow{};
     std::string reason;
   };
-  using Effect = std::variant<Lookup, SignedIn, ViewChanged, FlowReady, FlowRefused, FlowReadable,
-                              FlowWritable, FlowAborted, FlowCut, KeepFlows, Refused, Notice>;
+  using Effect = std::variant<Lookup, TcpLinkWanted, TcpLinkUnwanted, SignedIn, ViewChanged,
+                              FlowReady, FlowRefused, FlowReadable, FlowWritable, FlowAborted,
+                              FlowCut, KeepFlows, Refused, Notice>;
 
   // `random` outlives the node.
   ClientNode(const Config& config, Credential credential, Random& random);
@@ -98,6 +99,13 @@ class ClientNode {
     return link_.poll_transmit(buffer, now);
   }
   [[nodiscard]] std::optional<Instant> next_deadline() const;
+  // link_opened and link_closed are those of Link.
+  void link_opened(const SocketAddress& link, const SocketAddress& remote, const Now& now) {
+    link_.link_opened(link, remote, now);
+  }
+  void link_closed(const SocketAddress& link, std::string_view reason, const Now& now) {
+    link_.link_closed(link, reason, now);
+  }
 
   // --- What the shell asks and answers.
 
@@ -128,6 +136,7 @@ class ClientNode {
   // none.
   struct Path {
     std::string text;  // "relayed:rly_…" or "direct".
+    bool is_over_tcp = false;
     SocketAddress remote;
     quic::Statistics statistics;
   };

@@ -169,6 +169,10 @@ void ConnectorNode::take(Link::Event& event, const Now& now) {
     effects_.emplace_back(std::move(*refused));
   } else if (auto* lookup = std::get_if<Lookup>(&event)) {
     effects_.emplace_back(std::move(*lookup));
+  } else if (auto* link_wanted = std::get_if<TcpLinkWanted>(&event)) {
+    effects_.emplace_back(std::move(*link_wanted));
+  } else if (const auto* link_unwanted = std::get_if<TcpLinkUnwanted>(&event)) {
+    effects_.emplace_back(*link_unwanted);
   } else if (auto* notice = std::get_if<Notice>(&event)) {
     effects_.emplace_back(std::move(*notice));
   }

@@ -92,9 +92,9 @@ class ConnectorNode {
   };
   struct Drained {};  // After drain(): no flow is left.
   // Refused is of node/controller_session.h: the node has to stop.
-  using Effect =
-      std::variant<Lookup, DialWanted, FlowOpened, FlowDropped, FlowReadable, FlowWritable,
-                   FlowAborted, FlowCut, StandingChanged, KeepFlows, Refused, Notice, Drained>;
+  using Effect = std::variant<Lookup, TcpLinkWanted, TcpLinkUnwanted, DialWanted, FlowOpened,
+                              FlowDropped, FlowReadable, FlowWritable, FlowAborted, FlowCut,
+                              StandingChanged, KeepFlows, Refused, Notice, Drained>;
 
   // `random` outlives the node. `credential` is KnownIdentity if and only if there is a standing.
   ConnectorNode(const Config& config, Credential credential, Random& random);
@@ -123,6 +123,13 @@ class ConnectorNode {
     return link_.poll_transmit(buffer, now);
   }
   [[nodiscard]] std::optional<Instant> next_deadline() const;
+  // link_opened and link_closed are those of Link.
+  void link_opened(const SocketAddress& link, const SocketAddress& remote, const Now& now) {
+    link_.link_opened(link, remote, now);
+  }
+  void link_closed(const SocketAddress& link, std::string_view reason, const Now& now) {
+    link_.link_closed(link, reason, now);
+  }
 
   // --- Answers of the world.
 

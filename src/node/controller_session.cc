@@ -57,12 +57,14 @@ std::optional<Admission> parse_admission(const std::string& body) {
 }  // namespace
 
 ControllerSession::ControllerSession(Config config, Credential credential, quic::Endpoint& endpoint,
-                                     Random& random)
+                                     TcpLinks& links, Random& random)
     : config_(std::move(config)),
       credential_(std::move(credential)),
       endpoint_(endpoint),
+      links_(links),
       calls_(endpoint, config_.calls),
-      backoff_(config_.backoff, random) {}
+      backoff_(config_.backoff, random),
+      carrier_(config_.carrier, endpoint, links, random) {}
 
 void ControllerSession::start(const Now& now) {
   ZT_ASSERT(state_ == State::idle);
@@ -89,33 +91,104 @@ void ControllerSession::lookup_done(const std::vector<IpAddress>& addresses, con
     if (untried_.size() == config_.addresses_max) break;
     untried_.push_back({.ip = address, .port = config_.controller.port});
   }
+  link_failure_.clear();
+  carrier_.begin({.remotes = untried_,
+                  .pin = pin(),
+                  .server_name = server_name(),
+                  .authority = config_.controller.to_text()},
+                 now);
   std::ranges::reverse(untried_);
   connect_next(now);
 }
 
 void ControllerSession::connect_next(const Now& now) {
-  if (untried_.empty()) return lose(last_failure_, now);
-  const SocketAddress remote = untried_.back();
-  untried_.pop_back();
-  const auto* name = std::get_if<DnsName>(&config_.controller.host);
-  const auto connection =
-      endpoint_.connect({.remote = remote,
-                         .pin = {.kind = quic::PeerPin::Kind::public_key, .digest = config_.pin},
-                         .server_name = name != nullptr ? name->text() : std::string(),
-                         .peer_route = std::nullopt},
-                        now.instant);
+  state_ = State::connecting;
+  if (!untried_.empty()) {
+    const SocketAddress remote = untried_.back();
+    untried_.pop_back();
+    return connect(remote, now);
+  }
+  if (carrier_.is_on_link() || !carrier_.is_link_pending()) {
+    return lose(
+        link_failure_.empty() ? last_failure_ : last_failure_ + "; by TCP: " + link_failure_, now);
+  }
+  deadline_.reset();  // The carrier has one.
+}
+
+void ControllerSession::connect(const SocketAddress& remote, const Now& now) {
+  const auto connection = endpoint_.connect(
+      {.remote = remote, .pin = pin(), .server_name = server_name(), .peer_route = std::nullopt},
+      now.instant);
   if (!connection) return lose("too many connections", now);
   connection_ = *connection;
   state_ = State::connecting;
   deadline_ = now.instant + config_.attempt_timeout;
 }
 
+// --- The carrier.
+
+bool ControllerSession::link_opened(const SocketAddress& link, const SocketAddress& remote,
+                                    const Now& now) {
+  if (!carrier_.link_opened(link, remote, now)) return false;
+  take_changes(now);
+  return true;
+}
+
+bool ControllerSession::link_closed(const SocketAddress& link, std::string_view reason,
+                                    const Now& now) {
+  if (!carrier_.link_closed(link, reason, now)) return false;
+  take_changes(now);
+  return true;
+}
+
+void ControllerSession::take_changes(const Now& now) {
+  while (const auto change = carrier_.poll_change()) take_change(*change, now);
+}
+
+void ControllerSession::take_change(const Carrier::Change& change, const Now& now) {
+  switch (change.kind) {
+    case Carrier::Change::Kind::to_link:
+      if (state_ == State::connecting) {
+        if (connection_) endpoint_.close(*connection_, kStreamNoError, "by TCP", now.instant);
+        untried_.clear();
+        return connect(change.name, now);
+      }
+      [[fallthrough]];
+    case Carrier::Change::Kind::to_udp:
+      if (connection_) (void)endpoint_.rebind(*connection_, now.instant);  // Else it dies idle.
+      return;
+    case Carrier::Change::Kind::link_failed:
+      link_failure_ = change.reason;
+      if (state_ == State::connecting && !connection_) connect_next(now);
+      return;
+    case Carrier::Change::Kind::lost:
+      if (state_ != State::stopped) {
+        lose("the TCP link to the controller is lost: " + change.reason, now);
+      }
+      return;
+  }
+}
+
+std::string ControllerSession::server_name() const {
+  const auto* name = std::get_if<DnsName>(&config_.controller.host);
+  return name != nullptr ? name->text() : std::string();
+}
+
+quic::PeerPin ControllerSession::pin() const {
+  return {.kind = quic::PeerPin::Kind::public_key, .digest = config_.pin};
+}
+
 bool ControllerSession::handle(const quic::Event& event, const Now& now) {
+  if (carrier_.handle(event, now)) {
+    take_changes(now);
+    return true;
+  }
   const bool is_claimed = calls_.handle(event, now.instant);
   take_calls(now);
   if (is_claimed) return true;
   if (const auto* ready = std::get_if<quic::ConnectionReady>(&event)) {
     if (ready->connection != connection_ || state_ != State::connecting) return false;
+    carrier_.connected(ready->remote, now);
     if (std::holds_alternative<KnownIdentity>(credential_)) {
       open_watch(now);
     } else {
@@ -138,12 +211,20 @@ bool ControllerSession::handle(const quic::Event& event, const Now& now) {
     }
     return true;
   }
+  if (const auto* failed = std::get_if<quic::MigrationFailed>(&event)) {
+    if (failed->connection != connection_) return false;
+    carrier_.distrust(now);
+    take_changes(now);
+    return true;
+  }
   return false;
 }
 
 void ControllerSession::handle_timeout(const Now& now) {
   calls_.handle_timeout(now.instant);
   take_calls(now);
+  carrier_.handle_timeout(now);
+  take_changes(now);
   if (heartbeat_at_ && *heartbeat_at_ <= now.instant) {
     heartbeat_at_ = now.instant + config_.heartbeat_interval;
     events_.emplace_back(HeartbeatDue{});
@@ -177,7 +258,8 @@ std::optional<SessionEvent> ControllerSession::poll_event() {
 }
 
 std::optional<Instant> ControllerSession::next_deadline() const {
-  return earlier_of(earlier_of(deadline_, heartbeat_at_), calls_.next_deadline());
+  return earlier_of(earlier_of(deadline_, heartbeat_at_),
+                    earlier_of(calls_.next_deadline(), carrier_.next_deadline()));
 }
 
 std::optional<SocketAddress> ControllerSession::remote() const {
@@ -207,9 +289,14 @@ void ControllerSession::network_changed(const Now& now) {
   if (state_ == State::waiting) {
     backoff_.reset();
     look_up(now);
+  } else if (connection_ && carrier_.is_on_link()) {
+    lose("the network has changed", now);  // With the link's TCP connection.
+    backoff_.reset();
+    look_up(now);
   } else if (connection_) {
     // Before its handshake is confirmed a connection cannot move: then the attempt ends in time.
     (void)endpoint_.rebind(*connection_, now.instant);
+    if (links_.is_udp_blocked()) carrier_.distrust(now);
   }
 }
 
@@ -251,6 +338,7 @@ void ControllerSession::open_watch(const Now& now) {
 void ControllerSession::lose(std::string reason, const Now& now) {
   if (connection_) endpoint_.close(*connection_, kStreamNoError, "starting anew", now.instant);
   connection_.reset();
+  carrier_.end(now);
   admission_call_.reset();
   watch_call_.reset();
   heartbeat_at_.reset();

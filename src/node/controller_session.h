@@ -14,6 +14,9 @@
 //   Being admitted: a connector or relay presents its enrolment secret, a client its service key.
 //   From then on the certificate of the connection is the identity, and the secret is wiped.
 //
+//   What travels to the controller does so by UDP, or over a TCP link where UDP is blocked
+//   (node/carrier.h).
+//
 // Limits   One connection; http::Calls::Limits for requests. Addresses of a name: addresses_max.
 // Threats  A wrong controller: the pin is checked by TLS before the secret is sent. A flood of
 // nodes that
@@ -28,6 +31,8 @@
 
 #include "http/call.h"
 #include "node/backoff.h"
+#include "node/carrier.h"
+#include "node/tcp_links.h"
 #include "node/watch_message.h"
 #include "quic/endpoint.h"
 #include "zt/base/host.h"
@@ -106,11 +111,13 @@ class ControllerSession {
     Duration heartbeat_interval = std::chrono::seconds(15);
     std::size_t addresses_max = 8;
     Backoff::Limits backoff;
+    Carrier::Limits carrier;
     http::Calls::Limits calls;
   };
 
-  // `endpoint` and `random` outlive the session.
-  ControllerSession(Config config, Credential credential, quic::Endpoint& endpoint, Random& random);
+  // `endpoint`, `links` and `random` outlive the session.
+  ControllerSession(Config config, Credential credential, quic::Endpoint& endpoint, TcpLinks& links,
+                    Random& random);
   ControllerSession(const ControllerSession&) = delete;
   ControllerSession& operator=(const ControllerSession&) = delete;
 
@@ -118,6 +125,9 @@ class ControllerSession {
   void start(const Now& now);
   // lookup_done answers LookupWanted; no addresses means that the lookup failed.
   void lookup_done(const std::vector<IpAddress>& addresses, const Now& now);
+  // link_opened and link_closed return whether the link was for the controller.
+  bool link_opened(const SocketAddress& link, const SocketAddress& remote, const Now& now);
+  bool link_closed(const SocketAddress& link, std::string_view reason, const Now& now);
   // handle takes an event of the endpoint and returns whether nobody else needs it.
   bool handle(const quic::Event& event, const Now& now);
   void handle_timeout(const Now& now);
@@ -134,6 +144,8 @@ class ControllerSession {
   void network_changed(const Now& now);
 
   [[nodiscard]] bool is_up() const { return state_ == State::up; }
+  // is_over_tcp tells whether datagrams to the controller go over a link.
+  [[nodiscard]] bool is_over_tcp() const { return carrier_.is_on_link(); }
   [[nodiscard]] const Authority& controller() const { return config_.controller; }
   // down_reason says why the last try failed; empty before that.
   [[nodiscard]] const std::string& down_reason() const { return down_reason_; }
@@ -155,6 +167,11 @@ class ControllerSession {
 
   void look_up(const Now& now);
   void connect_next(const Now& now);
+  void connect(const SocketAddress& remote, const Now& now);
+  void take_changes(const Now& now);
+  void take_change(const Carrier::Change& change, const Now& now);
+  [[nodiscard]] std::string server_name() const;
+  [[nodiscard]] quic::PeerPin pin() const;
   void admit(const Now& now);
   void open_watch(const Now& now);
   void lose(std::string reason, const Now& now);
@@ -168,8 +185,10 @@ class ControllerSession {
   Config config_;
   Credential credential_;
   quic::Endpoint& endpoint_;
+  TcpLinks& links_;
   http::Calls calls_;
   Backoff backoff_;
+  Carrier carrier_;
 
   State state_ = State::idle;
   std::vector<SocketAddress> untried_;  // Addresses of this round, in reverse order.
@@ -179,6 +198,7 @@ class ControllerSession {
   std::optional<Instant> deadline_;  // Of the state, if it has one.
   std::optional<Instant> heartbeat_at_;
   std::string last_failure_;
+  std::string link_failure_;  // Of this try.
   std::string down_reason_;
   std::deque<SessionEvent> events_;
 };

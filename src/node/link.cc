@@ -15,6 +15,10 @@ std::string milliseconds_text(Duration duration) {
   return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(duration).count());
 }
 
+std::string carrier(bool is_tcp) {
+  return is_tcp ? "TCP" : "UDP";
+}
+
 // Clients open connections, connectors accept them.
 DirectPaths::Config paths_config(const Link::Config& config) {
   DirectPaths::Config paths = config.paths;
@@ -27,8 +31,8 @@ DirectPaths::Config paths_config(const Link::Config& config) {
 
 Link::Link(const Config& config, Credential credential, Random& random)
     : endpoint_(config.endpoint, random),
-      controller_(config.controller, std::move(credential), endpoint_, random),
-      relays_(config.relays, endpoint_, random),
+      controller_(config.controller, std::move(credential), endpoint_, links_, random),
+      relays_(config.relays, endpoint_, links_, random),
       scout_(config.scout, relays_, endpoint_, random),
       paths_(paths_config(config), endpoint_, random),
       advertised_(config.advertised),
@@ -43,6 +47,7 @@ void Link::set_local(const LocalPort& local, const Now& now) {
   // Between two networks there is no source, and nowhere to go on from.
   const bool has_moved = local_ && !local.sources.empty() && local_->sources != local.sources;
   local_ = local;
+  if (!local.sources.empty()) links_.set_network(local.sources);
   if (has_moved) {
     controller_.network_changed(now);
     relays_.network_changed(now);
@@ -74,8 +79,9 @@ void Link::tell_paths(const Now& now) {
 
 void Link::handle(const quic::ReceivedDatagrams& datagrams, const Now& now) {
   if (datagrams.bytes.empty()) return;  // No protocol of this port has empty datagrams.
-  relays_.heard_from(datagrams.remote, now.instant);
   quic::ReceivedDatagrams packets = datagrams;
+  packets.remote = links_.from_wire(datagrams.remote);
+  relays_.heard_from(packets.remote, now.instant);
   if (packets.segment_size == 0) packets.segment_size = packets.bytes.size();  // As Endpoint does.
   const std::size_t rest = datagrams.bytes.size() % packets.segment_size;
   if (packets.segment_size == wire::kProbeSize) {
@@ -109,8 +115,10 @@ void Link::handle_datagram(const quic::ReceivedDatagrams& datagram, const Now& n
 
 std::optional<quic::Transmit> Link::poll_transmit(std::span<std::byte> buffer, const Now& now) {
   if (auto probe = paths_.poll_transmit(buffer)) return probe;
-  const auto packets = endpoint_.poll_transmit(buffer, now.instant);
-  if (packets) relays_.sent_to(packets->remote, now.instant);
+  auto packets = endpoint_.poll_transmit(buffer, now.instant);
+  if (!packets) return std::nullopt;
+  relays_.sent_to(packets->remote, now.instant);
+  packets->remote = links_.to_wire(packets->remote);
   return packets;
 }
 
@@ -148,6 +156,14 @@ bool Link::is_used(const SocketAddress& remote) const {
   });
 }
 
+void Link::link_opened(const SocketAddress& link, const SocketAddress& remote, const Now& now) {
+  if (!controller_.link_opened(link, remote, now)) (void)relays_.link_opened(link, remote, now);
+}
+
+void Link::link_closed(const SocketAddress& link, std::string_view reason, const Now& now) {
+  if (!controller_.link_closed(link, reason, now)) (void)relays_.link_closed(link, reason, now);
+}
+
 bool Link::lookup_done(LookupKey key, const std::vector<IpAddress>& addresses, const Now& now) {
   const auto found = lookups_.find(key);
   if (found == lookups_.end()) return false;
@@ -172,6 +188,9 @@ std::optional<Link::Event> Link::poll_event(const Now& now) {
     place_legs(now);
     take_relay_events(now);  // Of legs that were given up.
     take_path_events();
+    while (auto wish = links_.poll_wish()) {
+      std::visit([this](auto& each) { events_.emplace_back(std::move(each)); }, *wish);
+    }
   }
   if (events_.empty()) return std::nullopt;
   Event event = std::move(events_.front());
@@ -202,7 +221,7 @@ path::NetworkFacts Link::network_facts() const {
                            .sightings = {}};
   for (const RelayId& relay : relays_.bound_relays()) {
     const auto standing = relays_.standing(relay);
-    if (!standing || !standing->remote) continue;
+    if (!standing || !standing->remote || standing->is_over_tcp) continue;
     facts.sightings.push_back({.relay = *standing->remote, .observed = standing->observed});
   }
   return facts;
@@ -237,8 +256,9 @@ void Link::take_session_events(const Now& now) {
           .fields = {{"reason", down->reason}, {"retry_ms", milliseconds_text(down->wait)}}});
     }
     if (std::holds_alternative<SessionUp>(*event)) {
-      events_.emplace_back(
-          Notice{.level = NoticeLevel::info, .message = "connected to the controller"});
+      events_.emplace_back(Notice{.level = NoticeLevel::info,
+                                  .message = "connected to the controller",
+                                  .fields = {{"by", carrier(controller_.is_over_tcp())}}});
     }
     if (auto* told = std::get_if<Told>(&*event)) apply(told->message, now);
     std::visit(
@@ -279,13 +299,21 @@ void Link::take_relay_events(const Now& now) {
       const LookupKey key = look_up(wanted->relay);
       events_.emplace_back(Lookup{.key = key, .name = wanted->name});
     } else if (auto* bound = std::get_if<RelayBound>(&*event)) {
-      events_.emplace_back(Notice{.level = NoticeLevel::info,
-                                  .message = "bound at a relay",
-                                  .fields = {{"relay", bound->relay.text}}});
+      events_.emplace_back(
+          Notice{.level = NoticeLevel::info,
+                 .message = "bound at a relay",
+                 .fields = {{"relay", bound->relay.text}, {"by", carrier(bound->is_over_tcp)}}});
       observe(bound->relay, bound->observed, now);
       scout_.bound(bound->relay);
       events_.emplace_back(std::move(*bound));
     } else if (const auto* rebound = std::get_if<RelayRebound>(&*event)) {
+      if (rebound->has_new_carrier) {
+        events_.emplace_back(Notice{.level = NoticeLevel::info,
+                                    .message = rebound->is_over_tcp
+                                                   ? "a relay is reached by TCP: UDP is blocked"
+                                                   : "a relay is reached by UDP again",
+                                    .fields = {{"relay", rebound->relay.text}}});
+      }
       observe(rebound->relay, rebound->observed, now);
       paths_.relay_rebound(rebound->remote, now);
     } else if (const auto* draining = std::get_if<RelayDraining>(&*event)) {

@@ -11,6 +11,10 @@
 //   QUIC and probes share the node's UDP port (RFC 9443): handle() sorts them. A probe is shorter
 //   than any packet of bulk, so in a train of coupled datagrams only the last can be one, or all.
 //
+//   Where UDP is blocked, what goes to the controller and to relays goes over TCP links, which the
+//   shell makes. Names of links end here: handle() and poll_transmit() translate them
+//   (node/tcp_links.h).
+//
 //   Peers are told these addresses: the machine's own, those that relays see us from, and those
 //   that the operator has configured.
 //
@@ -34,6 +38,7 @@
 #include "node/notice.h"
 #include "node/relay_bindings.h"
 #include "node/relay_scout.h"
+#include "node/tcp_links.h"
 #include "quic/endpoint.h"
 #include "zt/base/random.h"
 #include "zt/base/time.h"
@@ -75,9 +80,10 @@ class Link {
 
   // What comes out: lookups and notices for the shell; session and relay events that the role
   // reacts to; endpoint events that nobody claimed.
-  using Event = std::variant<Lookup, Notice, Admitted, Refused, SessionUp, SessionDown, Told,
-                             HeartbeatDue, CallAnswered, CallFailed, RelayBound, RelayUnbound,
-                             RelayDraining, PathChanged, PeerDraining, quic::Event>;
+  using Event =
+      std::variant<Lookup, TcpLinkWanted, TcpLinkUnwanted, Notice, Admitted, Refused, SessionUp,
+                   SessionDown, Told, HeartbeatDue, CallAnswered, CallFailed, RelayBound,
+                   RelayUnbound, RelayDraining, PathChanged, PeerDraining, quic::Event>;
 
   // `random` outlives the link.
   Link(const Config& config, Credential credential, Random& random);
@@ -93,6 +99,10 @@ class Link {
   void handle_timeout(const Now& now);
   [[nodiscard]] std::optional<quic::Transmit> poll_transmit(std::span<std::byte> buffer,
                                                             const Now& now);
+  // link_opened and link_closed answer TcpLinkWanted, once for each way that it goes. `remote` is
+  // the address that answered. Links that are not known any more are ignored.
+  void link_opened(const SocketAddress& link, const SocketAddress& remote, const Now& now);
+  void link_closed(const SocketAddress& link, std::string_view reason, const Now& now);
   // lookup_done returns false if the key is not of this link: then it is the role's.
   bool lookup_done(LookupKey key, const std::vector<IpAddress>& addresses, const Now& now);
   [[nodiscard]] std::optional<Event> poll_event(const Now& now);
@@ -142,6 +152,7 @@ class Link {
   LookupKey look_up(LookupOwner owner);
 
   quic::Endpoint endpoint_;
+  TcpLinks links_;
   ControllerSession controller_;
   RelayBindings relays_;
   RelayScout scout_;

@@ -2,6 +2,7 @@
 #include "node/relay_bindings.h"
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 #include "node/messages.h"
@@ -20,32 +21,47 @@ struct RelayBindings::Leg {
     return {{wire::kDrainingCapsule}, wire::kDrainingValueSizeMax};
   }
 
-  Leg(RelayPlace place_of_relay, const Backoff::Limits& limits, Random& random)
-      : place(std::move(place_of_relay)), backoff(limits, random) {}
+  Leg(RelayPlace place_of_relay, const Backoff::Limits& limits, Random& random,
+      std::unique_ptr<Carrier> carrier_of_leg)
+      : place(std::move(place_of_relay)),
+        backoff(limits, random),
+        carrier(std::move(carrier_of_leg)) {}
 
   RelayPlace place;
   Backoff backoff;
+  std::unique_ptr<Carrier> carrier;
   State state = State::waiting;
-  std::vector<SocketAddress> untried;  // In reverse order.
+  std::vector<SocketAddress> untried;  // In reverse order; by UDP.
   SocketAddress remote;
   std::optional<quic::ConnectionKey> connection;
-  std::optional<quic::StreamKey> binding;      // The accepted request.
-  std::optional<quic::StreamKey> renewing;     // A request that is not answered yet.
-  std::optional<Instant> deadline;             // Absent in waiting: until the first pass.
-  std::optional<Instant> watch_at;             // While what was sent is not answered.
-  Instant silent_since;                        // When that was sent.
-  bool is_suspect = false;                     // It is pinged.
-  bool has_term = false;                       // Another leg was heard meanwhile: this is its last.
-  bool is_rebinding = false;                   // The network has changed.
+  std::optional<quic::StreamKey> binding;   // The accepted request.
+  std::optional<quic::StreamKey> renewing;  // A request that is not answered yet.
+  std::optional<Instant> deadline;          // Absent in waiting: until the first pass.
+  std::optional<Instant> watch_at;          // While what was sent is not answered.
+  Instant silent_since;                     // When that was sent.
+  bool is_suspect = false;                  // It is pinged.
+  bool has_term = false;                    // Another leg was heard meanwhile: this is its last.
+  bool is_rebinding = false;                // The network has changed, or the carrier.
+  bool has_new_carrier = false;
   bool is_draining = false;                    // As the relay said last.
   wire::CapsuleParser parser = make_parser();  // Of `binding`.
   std::optional<SocketAddress> observed;       // Our address as the relay sees it.
   std::string last_failure = "no answer";
+  std::string link_failure;  // Of this try.
   std::string lost_because;  // Empty until the first try has failed.
 };
 
-RelayBindings::RelayBindings(const Limits& limits, quic::Endpoint& endpoint, Random& random)
-    : limits_(limits), endpoint_(endpoint), random_(random) {}
+namespace {
+
+quic::PeerPin pin_of(const RelayPlace& place) {
+  return {.kind = quic::PeerPin::Kind::certificate, .digest = place.certificate};
+}
+
+}  // namespace
+
+RelayBindings::RelayBindings(const Limits& limits, quic::Endpoint& endpoint, TcpLinks& links,
+                             Random& random)
+    : limits_(limits), endpoint_(endpoint), random_(random), links_(links) {}
 
 RelayBindings::~RelayBindings() = default;
 
@@ -61,7 +77,8 @@ void RelayBindings::set_relays(const std::vector<RelayPlace>& relays, const Now&
       held->connection.reset();  // Moved on: the cleaning below must not close it.
       held->state = Leg::State::waiting;
     } else {
-      legs.emplace_back(place, limits_.backoff, random_);
+      legs.emplace_back(place, limits_.backoff, random_,
+                        std::make_unique<Carrier>(limits_.carrier, endpoint_, links_, random_));
     }
   }
   for (const Leg& leg : legs_) {
@@ -69,6 +86,7 @@ void RelayBindings::set_relays(const std::vector<RelayPlace>& relays, const Now&
       events_.emplace_back(RelayUnbound{.relay = leg.place.id, .reason = "the relay was removed"});
     }
     if (leg.connection) endpoint_.close(*leg.connection, kStreamNoError, "removed", now.instant);
+    if (leg.carrier) leg.carrier->end(now);  // It moved on with a leg that stays.
   }
   legs_ = std::move(legs);
   if (!pass_) return;
@@ -111,20 +129,36 @@ void RelayBindings::lookup_done(const RelayId& relay, const std::vector<IpAddres
     if (leg->untried.size() == kAddressesMax) break;
     leg->untried.push_back({.ip = address, .port = leg->place.address.port});
   }
+  leg->link_failure.clear();
+  leg->carrier->begin({.remotes = leg->untried,
+                       .pin = pin_of(leg->place),
+                       .server_name = {},
+                       .authority = leg->place.address.to_text()},
+                      now);
   std::ranges::reverse(leg->untried);
   connect_next(*leg, now);
 }
 
 void RelayBindings::connect_next(Leg& leg, const Now& now) {
-  if (leg.untried.empty()) return lose(leg, leg.last_failure, now);
-  leg.remote = leg.untried.back();
-  leg.untried.pop_back();
-  const auto connection = endpoint_.connect(
-      {.remote = leg.remote,
-       .pin = {.kind = quic::PeerPin::Kind::certificate, .digest = leg.place.certificate},
-       .server_name = {},
-       .peer_route = std::nullopt},
-      now.instant);
+  if (!leg.untried.empty()) {
+    leg.remote = leg.untried.back();
+    leg.untried.pop_back();
+    return connect(leg, now);
+  }
+  if (leg.carrier->is_on_link() || !leg.carrier->is_link_pending()) {
+    std::string reason = leg.last_failure;
+    if (!leg.link_failure.empty()) reason = "by UDP: " + reason + "; by TCP: " + leg.link_failure;
+    return lose(leg, std::move(reason), now);
+  }
+  leg.deadline.reset();  // The carrier has one.
+}
+
+void RelayBindings::connect(Leg& leg, const Now& now) {
+  const auto connection = endpoint_.connect({.remote = leg.remote,
+                                             .pin = pin_of(leg.place),
+                                             .server_name = {},
+                                             .peer_route = std::nullopt},
+                                            now.instant);
   if (!connection) return lose(leg, "too many connections", now);
   leg.connection = *connection;
   leg.state = Leg::State::connecting;
@@ -153,10 +187,13 @@ void RelayBindings::bind(Leg& leg, const Now& now) {
 void RelayBindings::lose(Leg& leg, std::string reason, const Now& now) {
   if (leg.connection)
     endpoint_.close(*leg.connection, kStreamNoError, "starting anew", now.instant);
+  leg.carrier->end(now);
   leg.connection.reset();
   leg.binding.reset();
   leg.renewing.reset();
   leg.watch_at.reset();
+  leg.is_rebinding = false;
+  leg.has_new_carrier = false;
   leg.is_suspect = false;
   leg.has_term = false;
   leg.state = Leg::State::waiting;
@@ -165,6 +202,60 @@ void RelayBindings::lose(Leg& leg, std::string reason, const Now& now) {
   leg.lost_because = std::move(reason);
   events_.emplace_back(
       RelayUnbound{.relay = leg.place.id, .reason = leg.lost_because, .wait = wait});
+}
+
+// --- Carriers.
+
+bool RelayBindings::link_opened(const SocketAddress& link, const SocketAddress& remote,
+                                const Now& now) {
+  for (Leg& leg : legs_) {
+    if (!leg.carrier->link_opened(link, remote, now)) continue;
+    take_changes(leg, now);
+    return true;
+  }
+  return false;
+}
+
+bool RelayBindings::link_closed(const SocketAddress& link, std::string_view reason,
+                                const Now& now) {
+  for (Leg& leg : legs_) {
+    if (!leg.carrier->link_closed(link, reason, now)) continue;
+    take_changes(leg, now);
+    return true;
+  }
+  return false;
+}
+
+void RelayBindings::take_changes(Leg& leg, const Now& now) {
+  while (const auto change = leg.carrier->poll_change()) take_change(leg, *change, now);
+}
+
+void RelayBindings::take_change(Leg& leg, const Carrier::Change& change, const Now& now) {
+  switch (change.kind) {
+    case Carrier::Change::Kind::to_link:
+      if (leg.state != Leg::State::connecting) return go_on(leg, now);
+      if (leg.connection) endpoint_.close(*leg.connection, kStreamNoError, "by TCP", now.instant);
+      leg.untried.clear();
+      leg.remote = change.name;
+      return connect(leg, now);
+    case Carrier::Change::Kind::to_udp:
+      return go_on(leg, now);
+    case Carrier::Change::Kind::link_failed:
+      leg.link_failure = change.reason;
+      if (leg.state == Leg::State::connecting && !leg.connection) connect_next(leg, now);
+      return;
+    case Carrier::Change::Kind::lost:
+      return lose(leg, "the TCP link is lost: " + change.reason, now);
+  }
+}
+
+// go_on lets a leg go on from another address of ours.
+void RelayBindings::go_on(Leg& leg, const Now& now) {
+  // Without a new path the old one may still work; else the leg dies by its silence.
+  (void)endpoint_.rebind(*leg.connection, now.instant);
+  leg.has_new_carrier = true;
+  leg.is_rebinding = true;
+  bind(leg, now);
 }
 
 // --- Our network, and the relay's silence.
@@ -183,10 +274,14 @@ void RelayBindings::keep_alive(const Leg& leg) {
 
 void RelayBindings::network_changed(const Now& now) {
   for (Leg& leg : legs_) {
-    if (leg.state == Leg::State::bound) {
+    if (leg.state == Leg::State::bound && leg.carrier->is_on_link()) {
+      lose(leg, "the network has changed", now);  // With the link's TCP connection.
+      restart(leg, now);
+    } else if (leg.state == Leg::State::bound) {
       leg.is_rebinding = true;
       // Without a new path the old one may still work; else the leg dies by its silence.
       (void)endpoint_.rebind(*leg.connection, now.instant);
+      if (links_.is_udp_blocked()) leg.carrier->distrust(now);
       bind(leg, now);
     } else if (pass_ && leg.state != Leg::State::looking_up) {
       restart(leg, now);
@@ -199,6 +294,7 @@ void RelayBindings::restart(Leg& leg, const Now& now) {
   if (leg.connection) {
     endpoint_.close(*leg.connection, kStreamNoError, "starting anew", now.instant);
   }
+  leg.carrier->end(now);
   leg.connection.reset();
   leg.renewing.reset();
   leg.backoff.reset();
@@ -219,6 +315,7 @@ void RelayBindings::heard_from(const SocketAddress& remote, Instant now) {
     leg.watch_at.reset();
     leg.has_term = false;
     if (!std::exchange(leg.is_suspect, false)) continue;
+    leg.carrier->trust();
     keep_alive(leg);
     for (Leg& other : legs_) {  // Our network works, since now at the latest.
       if (other.is_suspect && !std::exchange(other.has_term, true)) ask(other, now);
@@ -229,8 +326,8 @@ void RelayBindings::heard_from(const SocketAddress& remote, Instant now) {
 Duration RelayBindings::patience_of(const Leg& leg) const {
   const auto statistics = endpoint_.statistics(*leg.connection);
   const Duration round_trip = statistics ? statistics->rtt_smoothed : Duration::zero();
-  return std::clamp(2 * round_trip + limits_.silence_min / 2, limits_.silence_min,
-                    limits_.silence_max);
+  const Duration least = leg.carrier->is_on_link() ? limits_.silence_tcp : limits_.silence_min;
+  return std::clamp(2 * round_trip + limits_.silence_min / 2, least, limits_.silence_max);
 }
 
 // watch is called when a relay has been silent for a while.
@@ -255,7 +352,9 @@ void RelayBindings::watch(Leg& leg, const Now& now) {
   leg.has_term = std::ranges::any_of(
       legs_, [&](const Leg& other) { return is_other(other) && !other.is_suspect; });
   if (leg.has_term) return ask(leg, now.instant);
-  // Nobody else to go to: our own network may be down. QUIC's idle timeout decides.
+  // Nobody else to go to: our own network may be down, or let no UDP through. QUIC's idle timeout
+  // decides.
+  leg.carrier->distrust(now);
   endpoint_.ping_every(*leg.connection, limits_.silence_max / 4);
   leg.watch_at = now.instant + limits_.silence_max / 4;
 }
@@ -268,9 +367,22 @@ void RelayBindings::ask(Leg& leg, Instant now) {
 }
 
 bool RelayBindings::handle(const quic::Event& event, const Now& now) {
+  for (Leg& leg : legs_) {
+    if (!leg.carrier->handle(event, now)) continue;
+    take_changes(leg, now);
+    return true;
+  }
   if (const auto* ready = std::get_if<quic::ConnectionReady>(&event)) {
     Leg* leg = find(ready->connection);
-    if (leg != nullptr && leg->state == Leg::State::connecting) bind(*leg, now);
+    if (leg != nullptr && leg->state == Leg::State::connecting) {
+      leg->carrier->connected(leg->remote, now);
+      bind(*leg, now);
+    }
+    return leg != nullptr;
+  }
+  if (const auto* failed = std::get_if<quic::MigrationFailed>(&event)) {
+    Leg* leg = find(failed->connection);
+    if (leg != nullptr) leg->carrier->distrust(now);
     return leg != nullptr;
   }
   if (const auto* closed = std::get_if<quic::ConnectionClosed>(&event)) {
@@ -352,20 +464,29 @@ void RelayBindings::take_response(Leg& leg, const quic::ResponseReceived& receiv
   if (const auto text = received.response.fields.find(kObservedAddressField)) {
     observed = SocketAddress::parse(*text);
   }
+  const bool is_over_tcp = leg.carrier->is_on_link();
+  if (is_over_tcp || (observed && is_link_address(observed->ip))) observed.reset();
+  leg.carrier->followed();
   const bool has_changed = std::exchange(leg.observed, observed) != observed;
   const bool has_rebound = std::exchange(leg.is_rebinding, false);
+  const bool has_new_carrier = std::exchange(leg.has_new_carrier, false);
   if (leg.state == Leg::State::bound) {
     if (!has_changed && !has_rebound) return;
-    events_.emplace_back(
-        RelayRebound{.relay = leg.place.id, .remote = leg.remote, .observed = observed});
+    events_.emplace_back(RelayRebound{.relay = leg.place.id,
+                                      .remote = leg.remote,
+                                      .observed = observed,
+                                      .has_new_carrier = has_new_carrier,
+                                      .is_over_tcp = is_over_tcp});
     return;
   }
   leg.state = Leg::State::bound;
   leg.is_draining = false;
   leg.backoff.reset();
   keep_alive(leg);
-  events_.emplace_back(
-      RelayBound{.relay = leg.place.id, .remote = leg.remote, .observed = observed});
+  events_.emplace_back(RelayBound{.relay = leg.place.id,
+                                  .remote = leg.remote,
+                                  .observed = observed,
+                                  .is_over_tcp = is_over_tcp});
 }
 
 // The end of a replaced binding is what we asked for, and may arrive before the answer that
@@ -381,7 +502,10 @@ void RelayBindings::take_stream_end(Leg& leg, const quic::StreamKey& stream, con
 
 void RelayBindings::handle_timeout(const Now& now) {
   for (Leg& leg : legs_) {
+    leg.carrier->handle_timeout(now);
+    take_changes(leg, now);
     if (leg.watch_at && *leg.watch_at <= now.instant) watch(leg, now);
+    take_changes(leg, now);  // A link that is open may have been turned to.
     if (!leg.deadline || now.instant < *leg.deadline) continue;
     leg.deadline.reset();
     switch (leg.state) {
@@ -416,6 +540,7 @@ std::optional<Instant> RelayBindings::next_deadline() const {
   std::optional<Instant> earliest;
   for (const Leg& leg : legs_) {
     earliest = earlier_of(earliest, earlier_of(leg.deadline, leg.watch_at));
+    earliest = earlier_of(earliest, leg.carrier->next_deadline());
   }
   return earliest;
 }
@@ -465,6 +590,7 @@ std::optional<RelayBindings::Standing> RelayBindings::standing(const RelayId& re
   if (standing.is_bound) {
     standing.is_silent = leg->is_suspect;
     standing.is_draining = leg->is_draining;
+    standing.is_over_tcp = leg->carrier->is_on_link();
     if (!leg->is_rebinding) standing.observed = leg->observed;
     standing.round_trip = round_trip(relay);
   } else {

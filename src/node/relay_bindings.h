@@ -22,6 +22,9 @@
 //   Meanwhile, and where there is no other relay, the leg works as before. unbind() ends it when
 //   nobody needs it; from then on it is tried again like any leg that broke.
 //
+//   Carriers. What travels to a relay does so by UDP, or over a TCP link where UDP is blocked
+//   (node/carrier.h). A leg that changes its carrier does what it does when the network changes.
+//
 //   Change of network. Each leg rebinds: its connection goes on from the new address, and presents
 //   its token again. The answer tells where the relay sees us now.
 //
@@ -41,6 +44,8 @@
 #include <vector>
 
 #include "node/backoff.h"
+#include "node/carrier.h"
+#include "node/tcp_links.h"
 #include "node/watch_message.h"
 #include "quic/endpoint.h"
 #include "zt/base/host.h"
@@ -62,12 +67,15 @@ struct RelayLookupWanted {  // Resolve `name` and call lookup_done(relay, …).
 struct RelayBound {  // Packets sent to `remote` with a route's prefix are forwarded; ours arrive.
   RelayId relay;
   SocketAddress remote;
-  std::optional<SocketAddress> observed;  // Our address as the relay sees it.
+  std::optional<SocketAddress> observed;  // Our address as the relay sees it; absent over TCP.
+  bool is_over_tcp = false;
 };
-struct RelayRebound {  // The relay answered from our new address, or sees us at another one.
+struct RelayRebound {  // The relay answered from our new address or carrier, or sees us elsewhere.
   RelayId relay;
   SocketAddress remote;
   std::optional<SocketAddress> observed;
+  bool has_new_carrier = false;
+  bool is_over_tcp = false;
 };
 struct RelayUnbound {
   RelayId relay;
@@ -87,14 +95,16 @@ class RelayBindings {
     Duration attempt_timeout = std::chrono::seconds(4);
     Duration silence_min = std::chrono::milliseconds(100);  // Of a relay, before it is pinged.
     Duration silence_max = std::chrono::seconds(2);
+    Duration silence_tcp = std::chrono::seconds(1);  // Over a link: TCP may be repairing a loss.
     Duration ping_interval = std::chrono::milliseconds(25);
     // Of a leg, while flows are open: so long is a node out of reach whose NAT has forgotten it.
     Duration active_keep_alive = std::chrono::seconds(1);
     Backoff::Limits backoff;
+    Carrier::Limits carrier;
   };
 
-  // `endpoint` and `random` outlive the object.
-  RelayBindings(const Limits& limits, quic::Endpoint& endpoint, Random& random);
+  // `endpoint`, `links` and `random` outlive the object.
+  RelayBindings(const Limits& limits, quic::Endpoint& endpoint, TcpLinks& links, Random& random);
   RelayBindings(const RelayBindings&) = delete;
   RelayBindings& operator=(const RelayBindings&) = delete;
   ~RelayBindings();
@@ -117,6 +127,9 @@ class RelayBindings {
 
   // lookup_done answers RelayLookupWanted; no addresses means that the lookup failed.
   void lookup_done(const RelayId& relay, const std::vector<IpAddress>& addresses, const Now& now);
+  // link_opened and link_closed return whether the link was for a relay.
+  bool link_opened(const SocketAddress& link, const SocketAddress& remote, const Now& now);
+  bool link_closed(const SocketAddress& link, std::string_view reason, const Now& now);
   // handle takes an event of the endpoint and returns whether nobody else needs it.
   bool handle(const quic::Event& event, const Now& now);
   void handle_timeout(const Now& now);
@@ -138,6 +151,7 @@ class RelayBindings {
     bool is_bound = false;
     bool is_silent = false;                 // Bound, and it leaves us without an answer.
     bool is_draining = false;               // It will end soon.
+    bool is_over_tcp = false;               // Bound, over a link.
     std::string reason;                     // Why the last try failed, unless it is bound.
     std::optional<SocketAddress> remote;    // The address of this try, or of the last.
     std::optional<SocketAddress> observed;  // Our address as the relay sees it, if it is bound and
@@ -152,6 +166,10 @@ class RelayBindings {
 
   void look_up(Leg& leg, const Now& now);
   void connect_next(Leg& leg, const Now& now);
+  void connect(Leg& leg, const Now& now);
+  void take_changes(Leg& leg, const Now& now);
+  void take_change(Leg& leg, const Carrier::Change& change, const Now& now);
+  void go_on(Leg& leg, const Now& now);
   void bind(Leg& leg, const Now& now);
   void lose(Leg& leg, std::string reason, const Now& now);
   void note_draining(Leg& leg);
@@ -172,6 +190,7 @@ class RelayBindings {
   Random& random_;
   std::vector<Leg> legs_;  // In the order of the list.
   std::optional<RelayPass> pass_;
+  TcpLinks& links_;
   bool is_active_ = false;
   std::deque<RelayEvent> events_;
 };

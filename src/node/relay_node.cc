@@ -14,11 +14,21 @@
 
 namespace zt::node {
 
+namespace {
+
+// A relay that cannot be reached by UDP is none, so it needs no way around for itself.
+Link::Config without_links(Link::Config config) {
+  config.controller.carrier.is_tcp_allowed = false;
+  return config;
+}
+
+}  // namespace
+
 RelayNode::RelayNode(const Config& config, Credential credential, Random& random,
                      DatagramSink& sink)
     : config_(config),
       sink_(sink),
-      link_(config.link, std::move(credential), random),
+      link_(without_links(config.link), std::move(credential), random),
       engine_(config.engine, random) {}
 
 void RelayNode::start(const Now& now) {
@@ -78,6 +88,16 @@ std::optional<Instant> RelayNode::next_deadline() const {
 void RelayNode::lookup_done(LookupKey key, const std::vector<IpAddress>& addresses,
                             bool /*is_name_absent*/, const Now& now) {
   (void)link_.lookup_done(key, addresses, now);  // A relay looks up nothing for itself.
+}
+
+void RelayNode::link_closed(const SocketAddress& link, const Now& now) {
+  std::vector<quic::ConnectionKey> connections;
+  for (const auto& [connection, certificate] : peers_) {
+    if (link_.endpoint().remote_of(connection) == link) connections.push_back(connection);
+  }
+  for (const quic::ConnectionKey connection : connections) {
+    link_.endpoint().close(connection, kStreamNoError, "its TCP link is closed", now.instant);
+  }
 }
 
 void RelayNode::take_link_events(const Now& now) {
@@ -222,13 +242,16 @@ void RelayNode::take_request(const quic::RequestReceived& received, const Now& n
   bindings_.emplace(key, Binding{.stream = stream, .request = asked});
   keys_.emplace(stream, key);
   http::Response response{.status = 200};
-  response.fields.add(std::string(kObservedAddressField), remote->to_text());
+  if (!is_link_address(remote->ip)) {
+    response.fields.add(std::string(kObservedAddressField), remote->to_text());
+  }
   // If the stream is gone already, its end unbinds.
   (void)link_.endpoint().respond(stream, response, false);
   if (is_draining_) tell_draining(stream);
   effects_.emplace_back(Notice{.level = NoticeLevel::debug,
                                .message = "bound a route",
-                               .fields = {{"tenant", token->tenant.text}}});
+                               .fields = {{"tenant", token->tenant.text},
+                                          {"by", is_link_address(remote->ip) ? "TCP" : "UDP"}}});
   take_engine_outputs();
 }
 

@@ -16,6 +16,10 @@
 //   address that changes, loses nothing meanwhile. What is bound is forwarded as before. Drained
 //   says that nothing is bound any more.
 //
+//   A node may come over a TCP link (http/datagram_link.h): its datagrams then have the link's name
+//   as their remote address, which is an address like any other here, but that nobody is told of
+//   it. When the link is closed, what is bound there ends.
+//
 // Limits   relay::Engine::Limits; one connection holds at most bindings_per_connection_max
 //          bindings.
 // Threats  The relay has no key of the traffic that it forwards. What it answers to strangers is
@@ -92,6 +96,9 @@ class RelayNode {
     return link_.poll_transmit(buffer, now);
   }
   [[nodiscard]] std::optional<Instant> next_deadline() const;
+
+  // link_closed ends what is bound at the address of a TCP link.
+  void link_closed(const SocketAddress& link, const Now& now);
 
   void lookup_done(LookupKey key, const std::vector<IpAddress>& addresses, bool is_name_absent,
                    const Now& now);

@@ -222,6 +222,11 @@ bool Engine::is_bound(const RouteId& route, Instant now) const {
   return found != bindings_.end() && now < found->second.expires;
 }
 
+bool Engine::is_source(const SocketAddress& address, Instant now) const {
+  const auto found = sources_.find(address);
+  return found != sources_.end() && now < found->second.expires;
+}
+
 std::vector<BindingStatus> Engine::status() const {
   std::vector<BindingStatus> result;
   result.reserve(routes_by_key_.size());

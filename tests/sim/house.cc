@@ -135,6 +135,9 @@ std::optional<quic::Transmit> RelayActor::poll_transmit(std::span<std::byte> buf
 std::optional<Instant> RelayActor::next_deadline() const {
   return node_.next_deadline();
 }
+void RelayActor::link_closed(const SocketAddress& link, const Now& now) {
+  node_.link_closed(link, now);
+}
 void RelayActor::send(const SocketAddress& remote, std::span<const std::byte> bytes,
                       std::size_t segment_size, std::uint8_t ecn) {
   world_.send(*this, remote, bytes, segment_size, ecn);
@@ -215,6 +218,14 @@ std::optional<Instant> ConnectorActor::next_deadline() const {
   return node_->next_deadline();
 }
 
+void ConnectorActor::link_opened(const SocketAddress& link, const SocketAddress& remote,
+                                 const Now& now) {
+  node_->link_opened(link, remote, now);
+}
+void ConnectorActor::link_closed(const SocketAddress& link, const Now& now) {
+  node_->link_closed(link, "cut", now);
+}
+
 void ConnectorActor::carry_out(node::ConnectorNode::Effect& effect, const Now& now) {
   using Node = node::ConnectorNode;
   if (const auto* lookup = std::get_if<node::Lookup>(&effect)) {
@@ -248,6 +259,10 @@ void ConnectorActor::carry_out(node::ConnectorNode::Effect& effect, const Now& n
     node_->flow_ended(cut->flow, 0, 0, connector::FlowEnd::cut, now);
   } else if (const auto* changed = std::get_if<Node::StandingChanged>(&effect)) {
     standing_ = changed->standing;
+  } else if (const auto* link = std::get_if<node::TcpLinkWanted>(&effect)) {
+    world_.open_link(*this, link->link, link->place.remotes);
+  } else if (const auto* unwanted = std::get_if<node::TcpLinkUnwanted>(&effect)) {
+    world_.close_link(*this, unwanted->link);
   } else if (const auto* keep = std::get_if<node::KeepFlows>(&effect)) {
     disk = keep->is_whole ? keep->text : disk + keep->text;
   } else if (std::holds_alternative<Node::Drained>(effect)) {
@@ -374,6 +389,14 @@ std::optional<Instant> ClientActor::next_deadline() const {
   return node_->next_deadline();
 }
 
+void ClientActor::link_opened(const SocketAddress& link, const SocketAddress& remote,
+                              const Now& now) {
+  node_->link_opened(link, remote, now);
+}
+void ClientActor::link_closed(const SocketAddress& link, const Now& now) {
+  node_->link_closed(link, "cut", now);
+}
+
 ClientActor::FlowKey ClientActor::open(const std::string& target) {
   const auto authority = Authority::parse(target);
   REQUIRE(authority);
@@ -411,6 +434,10 @@ void ClientActor::carry_out(node::ClientNode::Effect& effect, const Now& now) {
     has_view = true;
   } else if (const auto* at_controller = std::get_if<node::Refused>(&effect)) {
     refused = *at_controller;
+  } else if (const auto* link = std::get_if<node::TcpLinkWanted>(&effect)) {
+    world_.open_link(*this, link->link, link->place.remotes);
+  } else if (const auto* unwanted = std::get_if<node::TcpLinkUnwanted>(&effect)) {
+    world_.close_link(*this, unwanted->link);
   } else if (const auto* keep = std::get_if<node::KeepFlows>(&effect)) {
     disk = keep->is_whole ? keep->text : disk + keep->text;
   }

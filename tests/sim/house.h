@@ -95,6 +95,7 @@ class RelayActor final : public Actor, private node::DatagramSink {
   // drain is what SIGTERM does. Once it is drained, the relay has ended.
   void drain();
   bool is_drained = false;
+  void link_closed(const SocketAddress& link, const Now& now) override;
   [[nodiscard]] const node::RelayNode& node() const { return node_; }
 
  private:
@@ -116,6 +117,8 @@ class ConnectorActor final : public Actor {
   void settle(const Now& now) override;
   std::optional<quic::Transmit> poll_transmit(std::span<std::byte> buffer, const Now& now) override;
   std::optional<Instant> next_deadline() const override;
+  void link_opened(const SocketAddress& link, const SocketAddress& remote, const Now& now) override;
+  void link_closed(const SocketAddress& link, const Now& now) override;
 
   // crash ends the node as kill -9 does: its state directory stays. restart starts it again.
   void crash();
@@ -189,6 +192,8 @@ class ClientActor final : public Actor {
   void settle(const Now& now) override;
   std::optional<quic::Transmit> poll_transmit(std::span<std::byte> buffer, const Now& now) override;
   std::optional<Instant> next_deadline() const override;
+  void link_opened(const SocketAddress& link, const SocketAddress& remote, const Now& now) override;
+  void link_closed(const SocketAddress& link, const Now& now) override;
 
   // crash and restart are those of ConnectorActor. Flows and their keys are gone.
   void crash();

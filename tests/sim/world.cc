@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "node/tcp_links.h"
 #include "zt/base/assert.h"
 
 namespace zt::sim {
@@ -15,6 +16,10 @@ namespace {
 constexpr std::uint64_t kEventsMax = 50'000'000;
 
 }  // namespace
+
+void Actor::link_opened(const SocketAddress& /*link*/, const SocketAddress& /*remote*/,
+                        const Now& /*now*/) {}
+void Actor::link_closed(const SocketAddress& /*link*/, const Now& /*now*/) {}
 
 World::World(std::uint64_t seed)
     : seed_(seed),
@@ -43,6 +48,10 @@ void World::attach(Actor& actor, const Place& place) {
 }
 
 void World::detach(Actor& actor) {
+  const std::vector<Pipe> pipes = pipes_;
+  for (const Pipe& pipe : pipes) {
+    if (pipe.near == &actor || pipe.far == &actor) end_pipe(pipe);
+  }
   std::erase_if(actors_, [&](const Attached& attached) { return attached.actor == &actor; });
 }
 
@@ -80,6 +89,7 @@ void World::send(const Actor& from, const SocketAddress& to, std::span<const std
 void World::send(const Attached& from, const SocketAddress& to, std::span<const std::byte> bytes,
                  std::size_t segment_size, std::uint8_t ecn) {
   ZT_ASSERT(segment_size > 0);
+  if (node::is_link_address(to.ip)) return pipe_datagrams(*from.actor, to, bytes, segment_size);
   const Place* place = from.place_for(to.ip);
   if (place == nullptr) return;  // No route to this family.
   const Hop start{.realm = place->realm, .from = place->address, .to = to};
@@ -139,6 +149,7 @@ bool World::is_taken(const Place& place) const {
 }
 
 void World::carry(const Hop& hop, std::span<const std::byte> datagram, std::uint8_t ecn) {
+  if (udp_blocked_.contains(hop.from.ip) || udp_blocked_.contains(hop.to.ip)) return;
   const LinkKey key(hop.realm, hop.from.ip, hop.to.ip);
   const Link& link = link_of(key);
   if (link.is_blocked || draw() < link.loss) return;
@@ -162,6 +173,101 @@ void World::carry(const Hop& hop, std::span<const std::byte> datagram, std::uint
   }
 }
 
+// --- TCP links.
+
+void World::set_tcp(bool is_working) {
+  is_tcp_working_ = is_working;
+  const std::vector<Pipe> pipes = pipes_;
+  for (const Pipe& pipe : pipes) {
+    if (!is_working) end_pipe(pipe);
+  }
+}
+
+void World::block_udp(const IpAddress& ip, bool is_blocked) {
+  if (is_blocked) {
+    udp_blocked_.insert(ip);
+  } else {
+    udp_blocked_.erase(ip);
+  }
+}
+
+void World::call_at(Instant instant, std::function<void()> call) {
+  calls_.emplace(std::pair(instant, next_sequence_++), std::move(call));
+}
+
+void World::open_link(Actor& from, const SocketAddress& link,
+                      const std::vector<SocketAddress>& remotes) {
+  call_at(now_.instant + 6 * default_link_.delay, [this, &from, link, remotes] {
+    if (find(from) == nullptr || closed_early_.contains({&from, link})) return;
+    Attached* far = nullptr;
+    SocketAddress remote;
+    for (const SocketAddress& each : remotes) {
+      for (Attached& attached : actors_) {
+        if (far != nullptr || !attached.stands_at({.realm = kPublic, .address = each})) continue;
+        far = &attached;
+        remote = each;
+      }
+    }
+    if (far == nullptr || !is_tcp_working_) {
+      from.link_closed(link, now_);
+    } else {
+      pipes_.push_back({.near = &from,
+                        .near_name = link,
+                        .far = far->actor,
+                        .far_name = node::link_address(next_pipe_++)});
+      from.link_opened(link, remote, now_);
+    }
+    wake(from);
+  });
+}
+
+void World::close_link(Actor& from, const SocketAddress& link) {
+  const auto found = std::ranges::find_if(pipes_, [&](const Pipe& pipe) {
+    return (pipe.near == &from && pipe.near_name == link) ||
+           (pipe.far == &from && pipe.far_name == link);
+  });
+  if (found != pipes_.end()) {
+    end_pipe(Pipe(*found));
+  } else {
+    closed_early_.emplace(&from, link);
+  }
+}
+
+// end_pipe tells both ends; what is on its way is lost.
+void World::end_pipe(const Pipe& pipe) {
+  std::erase_if(pipes_, [&](const Pipe& each) { return each.far_name == pipe.far_name; });
+  const auto tell = [this](Actor& actor, const SocketAddress& name) {
+    call_at(now_.instant + default_link_.delay, [this, &actor, name] {
+      if (find(actor) == nullptr) return;
+      actor.link_closed(name, now_);
+      wake(actor);
+    });
+  };
+  tell(*pipe.near, pipe.near_name);
+  tell(*pipe.far, pipe.far_name);
+}
+
+void World::pipe_datagrams(const Actor& from, const SocketAddress& to,
+                           std::span<const std::byte> bytes, std::size_t segment_size) {
+  for (const Pipe& pipe : pipes_) {
+    const bool is_up = pipe.near == &from && pipe.near_name == to;
+    if (!is_up && (pipe.far != &from || pipe.far_name != to)) continue;
+    Actor* receiver = is_up ? pipe.far : pipe.near;
+    const SocketAddress name = is_up ? pipe.far_name : pipe.near_name;
+    const SocketAddress pipe_name = pipe.far_name;
+    if (on_wire) on_wire({.realm = kPublic, .from = to, .to = name}, bytes);
+    call_at(now_.instant + default_link_.delay,
+            [this, receiver, name, pipe_name, segment_size,
+             copy = std::vector<std::byte>(bytes.begin(), bytes.end())] {
+              if (std::ranges::find(pipes_, pipe_name, &Pipe::far_name) == pipes_.end()) return;
+              receiver->handle(
+                  {.remote = name, .bytes = copy, .segment_size = segment_size, .ecn = 0}, now_);
+              wake(*receiver);
+            });
+    return;
+  }
+}
+
 bool World::run_until(const std::function<bool()>& is_done, Duration limit) {
   const Instant end = now_.instant + limit;
   while (!is_done()) {
@@ -181,6 +287,8 @@ bool World::step(Instant limit) {
   ZT_ASSERT(++event_count_ < kEventsMax);
   std::optional<Instant> next;
   if (!arrivals_.empty()) next = arrivals_.begin()->first.first;
+  const bool is_call = !calls_.empty() && (!next || calls_.begin()->first.first <= *next);
+  if (is_call) next = calls_.begin()->first.first;
   Attached* late = nullptr;
   for (Attached& attached : actors_) {
     const auto deadline = attached.actor->next_deadline();
@@ -198,6 +306,12 @@ bool World::step(Instant limit) {
   if (late != nullptr) {
     late->actor->handle_timeout(now_);
     settle(*late);
+    return true;
+  }
+  if (is_call) {
+    const auto call = std::move(calls_.begin()->second);
+    calls_.erase(calls_.begin());
+    call();
     return true;
   }
   const Arrival arrival = std::move(arrivals_.begin()->second);

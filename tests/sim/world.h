@@ -33,6 +33,11 @@
 //   behind a Nat that Nat's external one, which they share; in a private realm the hosts' own
 //   again. A link that was not set is the default link.
 //
+//   TCP links (node/tcp_links.h) are pipes for datagrams that lose nothing and keep the order;
+//   their bytes are not made here (unit_http does that). They pass Nats, and take the default
+//   link's delay. They work only where set_tcp says so; block_udp is the firewall that makes them
+//   needed.
+//
 //   An actor may have one IPv4 and one IPv6 address; a datagram leaves from the one of the
 //   destination's family.
 //
@@ -43,6 +48,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <tuple>
@@ -103,6 +109,10 @@ class Actor {
   virtual std::optional<quic::Transmit> poll_transmit(std::span<std::byte> buffer,
                                                       const Now& now) = 0;
   [[nodiscard]] virtual std::optional<Instant> next_deadline() const = 0;
+
+  // link_opened and link_closed tell of TCP links, also of those that others opened.
+  virtual void link_opened(const SocketAddress& link, const SocketAddress& remote, const Now& now);
+  virtual void link_closed(const SocketAddress& link, const Now& now);
 };
 
 class World {
@@ -138,6 +148,16 @@ class World {
   // set_one_way_link sets the direction from `from` to `to` and leaves the other as it is.
   void set_one_way_link(const IpAddress& from, const IpAddress& to, const Link& link,
                         Realm realm = kPublic);
+
+  // set_tcp says whether hosts take TCP links; those that are there are cut if not.
+  void set_tcp(bool is_working);
+  // block_udp drops what a host sends and gets by UDP, on the public network.
+  void block_udp(const IpAddress& ip, bool is_blocked);
+  // open_link opens a TCP link of an attached actor to whoever stands at one of `remotes`, after
+  // three round trips; link_opened or link_closed follows. close_link ends one from either side.
+  void open_link(Actor& from, const SocketAddress& link, const std::vector<SocketAddress>& remotes);
+  void close_link(Actor& from, const SocketAddress& link);
+  [[nodiscard]] std::size_t link_count() const { return pipes_.size(); }
 
   // send lets an attached actor send datagrams; actors that forward by themselves use it.
   void send(const Actor& from, const SocketAddress& to, std::span<const std::byte> bytes,
@@ -178,9 +198,20 @@ class World {
     Nat nat;
     Realm outer;
   };
+  // Pipe is a TCP link; each end has a name of its own for it.
+  struct Pipe {
+    Actor* near = nullptr;
+    SocketAddress near_name;
+    Actor* far = nullptr;
+    SocketAddress far_name;
+  };
   using LinkKey = std::tuple<Realm, IpAddress, IpAddress>;
 
   void settle(Attached& attached);
+  void call_at(Instant instant, std::function<void()> call);
+  void end_pipe(const Pipe& pipe);
+  void pipe_datagrams(const Actor& from, const SocketAddress& to, std::span<const std::byte> bytes,
+                      std::size_t segment_size);
   void send(const Attached& from, const SocketAddress& to, std::span<const std::byte> bytes,
             std::size_t segment_size, std::uint8_t ecn);
   void put_on_wire(const Hop& start, std::span<const std::byte> datagram, std::uint8_t ecn);
@@ -204,6 +235,12 @@ class World {
   std::map<Realm, Network> networks_;      // All realms but the public one.
   std::vector<Attached> actors_;
   std::map<std::pair<Instant, std::uint64_t>, Arrival> arrivals_;
+  std::map<std::pair<Instant, std::uint64_t>, std::function<void()>> calls_;
+  std::vector<Pipe> pipes_;
+  std::set<std::pair<const Actor*, SocketAddress>> closed_early_;  // Before they were open.
+  std::set<IpAddress> udp_blocked_;
+  bool is_tcp_working_ = false;
+  std::uint64_t next_pipe_ = std::uint64_t{1} << 32U;
   std::uint64_t next_sequence_ = 0;
   std::uint64_t event_count_ = 0;
   std::vector<std::byte> buffer_;

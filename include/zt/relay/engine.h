@@ -167,6 +167,8 @@ class Engine {
 
   // is_bound tells whether `route` is a live binding.
   [[nodiscard]] bool is_bound(const RouteId& route, Instant now) const;
+  // is_source tells whether a live binding leads to `address`.
+  [[nodiscard]] bool is_source(const SocketAddress& address, Instant now) const;
   [[nodiscard]] std::size_t binding_count() const { return bindings_.size(); }
   [[nodiscard]] const Totals& totals() const { return totals_; }
   // status lists the bindings in the order of their keys.

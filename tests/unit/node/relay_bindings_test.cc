@@ -28,14 +28,18 @@ constexpr sim::Link kCut{.is_blocked = true};
 // BinderActor is a node that does nothing but stay bound.
 class BinderActor final : public sim::Actor {
  public:
-  BinderActor() : identity_(crypto::Identity::create("node", UnixTime(seconds(1'800'000'000)))) {
+  explicit BinderActor(sim::World& world)
+      : world_(world),
+        identity_(crypto::Identity::create("node", UnixTime(seconds(1'800'000'000)))) {
     endpoint = std::make_unique<quic::Endpoint>(
         quic::Endpoint::Config{.identity = &identity_, .route = {}, .reset_key = {}}, random_);
-    bindings = std::make_unique<RelayBindings>(RelayBindings::Limits{}, *endpoint, random_);
+    bindings = std::make_unique<RelayBindings>(RelayBindings::Limits{}, *endpoint, links, random_);
   }
   void handle(const quic::ReceivedDatagrams& datagrams, const Now& now) override {
-    bindings->heard_from(datagrams.remote, now.instant);
-    endpoint->handle(datagrams, now.instant);
+    quic::ReceivedDatagrams named = datagrams;
+    named.remote = links.from_wire(datagrams.remote);
+    bindings->heard_from(named.remote, now.instant);
+    endpoint->handle(named, now.instant);
   }
   void handle_timeout(const Now& now) override {
     ++wake_count;
@@ -45,15 +49,32 @@ class BinderActor final : public sim::Actor {
   void settle(const Now& now) override {
     while (auto event = endpoint->poll_event()) (void)bindings->handle(*event, now);
     while (auto event = bindings->poll_event()) events.push_back(std::move(*event));
+    while (const auto wish = links.poll_wish()) {
+      if (const auto* wanted = std::get_if<TcpLinkWanted>(&*wish)) {
+        ++link_count;
+        world_.open_link(*this, wanted->link, wanted->place.remotes);
+      } else {
+        world_.close_link(*this, std::get<TcpLinkUnwanted>(*wish).link);
+      }
+    }
   }
   std::optional<quic::Transmit> poll_transmit(std::span<std::byte> buffer,
                                               const Now& now) override {
     auto transmit = endpoint->poll_transmit(buffer, now.instant);
-    if (transmit) bindings->sent_to(transmit->remote, now.instant);
+    if (!transmit) return transmit;
+    bindings->sent_to(transmit->remote, now.instant);
+    transmit->remote = links.to_wire(transmit->remote);
     return transmit;
   }
   [[nodiscard]] std::optional<Instant> next_deadline() const override {
     return earlier_of(endpoint->next_deadline(), bindings->next_deadline());
+  }
+  void link_opened(const SocketAddress& link, const SocketAddress& remote,
+                   const Now& now) override {
+    (void)bindings->link_opened(link, remote, now);
+  }
+  void link_closed(const SocketAddress& link, const Now& now) override {
+    (void)bindings->link_closed(link, "refused", now);
   }
 
   template <class T>
@@ -62,12 +83,15 @@ class BinderActor final : public sim::Actor {
         events, [](const RelayEvent& event) { return std::holds_alternative<T>(event); }));
   }
 
+  TcpLinks links;
   std::unique_ptr<quic::Endpoint> endpoint;
   std::unique_ptr<RelayBindings> bindings;
   std::vector<RelayEvent> events;
   std::size_t wake_count = 0;
+  std::size_t link_count = 0;  // That were wanted.
 
  private:
+  sim::World& world_;
   SeededRandom random_{5};
   crypto::Identity identity_;
 };
@@ -167,7 +191,7 @@ struct Harbour {
   }
 
   sim::World world{1};
-  BinderActor node;
+  BinderActor node{world};
   std::vector<std::unique_ptr<RelayActor>> relays;
   std::vector<RelayPlace> places;
 };
@@ -433,6 +457,152 @@ TEST_CASE("what else a relay says on the bind stream means nothing") {
   harbour.world.run_for(seconds(1));
   CHECK(harbour.node.count<RelayDraining>() == 0);
   CHECK(harbour.is_bound(0));
+}
+
+// --- Carriers.
+
+// A Firewall counts what the node sends to relays by UDP, and may drop it.
+struct Firewall {
+  explicit Firewall(Harbour& harbour) : world(harbour.world) {
+    world.on_wire = [this](const sim::Hop& hop, std::span<const std::byte>) {
+      if (hop.from == kNodeAt && !is_link_address(hop.to.ip)) ++datagram_count;
+    };
+  }
+  void shut() const { world.block_udp(kNodeAt.ip, true); }
+  void open() const { world.block_udp(kNodeAt.ip, false); }
+
+  sim::World& world;
+  std::size_t datagram_count = 0;
+};
+
+bool is_over_tcp(const Harbour& harbour) {
+  return harbour.node.bindings->standing(Harbour::id(0))->is_over_tcp;
+}
+
+TEST_CASE("a relay that answers by UDP within its head start is asked for no link") {
+  Harbour harbour(1);
+  harbour.world.set_tcp(true);
+  harbour.set_link(0, {.delay = milliseconds(100)});
+  harbour.bind();
+  harbour.world.run_for(minutes(1));
+  CHECK(harbour.node.link_count == 0);
+  CHECK_FALSE(is_over_tcp(harbour));
+}
+
+TEST_CASE("a link that is open before UDP has answered is taken, and UDP soon after") {
+  Harbour harbour(1);
+  harbour.world.set_tcp(true);
+  harbour.set_link(0, {.delay = milliseconds(400)});
+  harbour.start();
+  REQUIRE(harbour.world.run_until([&] { return harbour.is_bound(0); }, milliseconds(450)));
+  CHECK(is_over_tcp(harbour));
+  REQUIRE(harbour.world.run_until([&] { return !is_over_tcp(harbour); }, seconds(4)));
+  harbour.world.run_for(seconds(5));
+  CHECK(harbour.world.link_count() == 0);
+  CHECK(harbour.node.count<RelayUnbound>() == 0);
+  CHECK(harbour.node.count<RelayRebound>() == 1);
+}
+
+TEST_CASE("a link that is not open yet when UDP answers is given up") {
+  Harbour harbour(1);
+  harbour.world.set_tcp(true);
+  harbour.world.set_default_link({.delay = milliseconds(150)});  // Six of them open a link.
+  harbour.start();
+  REQUIRE(harbour.world.run_until([&] { return harbour.is_bound(0); }, seconds(2)));
+  CHECK(harbour.node.link_count == 1);
+  harbour.world.run_for(seconds(10));
+  CHECK(harbour.world.link_count() == 0);
+  CHECK_FALSE(is_over_tcp(harbour));
+}
+
+TEST_CASE("where UDP is blocked a relay is bound over a link, and sees no address of ours") {
+  Harbour harbour(1);
+  const Firewall firewall(harbour);
+  firewall.shut();
+  harbour.world.set_tcp(true);
+  harbour.start();
+  REQUIRE(harbour.world.run_until([&] { return harbour.is_bound(0); }, milliseconds(450)));
+  CHECK(is_over_tcp(harbour));
+  CHECK(harbour.node.bindings->bound_at(Harbour::id(0)) == kRelaysAt[0]);
+  CHECK_FALSE(harbour.node.bindings->standing(Harbour::id(0))->observed);
+  const auto* bound = std::get_if<RelayBound>(&harbour.node.events.back());
+  REQUIRE(bound != nullptr);
+  CHECK(bound->is_over_tcp);
+  CHECK_FALSE(bound->observed);
+}
+
+TEST_CASE("while UDP is blocked it is tried quietly, and taken when it works") {
+  Harbour harbour(1);
+  Firewall firewall(harbour);
+  firewall.shut();
+  harbour.world.set_tcp(true);
+  harbour.bind();
+  harbour.world.run_for(seconds(30));
+  firewall.datagram_count = 0;
+  harbour.world.run_for(minutes(30));
+  CHECK(harbour.node.count<RelayUnbound>() == 0);
+  CHECK(harbour.node.link_count == 1);
+  CHECK(firewall.datagram_count >= 6);
+  CHECK(firewall.datagram_count < 150);
+
+  firewall.open();
+  REQUIRE(harbour.world.run_until([&] { return !is_over_tcp(harbour); }, minutes(6)));
+  harbour.world.run_for(seconds(5));
+  CHECK(harbour.world.link_count() == 0);
+  CHECK(harbour.node.count<RelayUnbound>() == 0);
+  const auto* rebound = std::get_if<RelayRebound>(&harbour.node.events.back());
+  REQUIRE(rebound != nullptr);
+  CHECK(rebound->has_new_carrier);
+  CHECK_FALSE(rebound->is_over_tcp);
+  CHECK(rebound->remote == kRelaysAt[0]);
+  CHECK(rebound->observed == kNodeAt);
+}
+
+TEST_CASE("a relay that UDP does not reach any more is reached over a link") {
+  Harbour harbour(2);
+  Firewall firewall(harbour);
+  harbour.world.set_tcp(true);
+  harbour.bind();
+  harbour.world.run_for(seconds(5));
+  firewall.shut();
+  harbour.say(0);
+  harbour.say(1);
+  REQUIRE(harbour.world.run_until([&] { return is_over_tcp(harbour); }, seconds(4)));
+  harbour.world.run_for(seconds(10));
+  CHECK(harbour.is_bound(0));
+  CHECK(harbour.is_bound(1));
+  CHECK(harbour.node.bindings->standing(Harbour::id(1))->is_over_tcp);
+}
+
+TEST_CASE("where UDP was blocked the next try asks for a link at once") {
+  Harbour harbour(1);
+  const Firewall firewall(harbour);
+  firewall.shut();
+  harbour.world.set_tcp(true);
+  harbour.bind();
+  harbour.relays[0]->status = 403;
+  harbour.relays[0]->endpoint->finish(harbour.relays[0]->streams.back());  // Ends the binding.
+  harbour.world.wake(*harbour.relays[0]);
+  REQUIRE(
+      harbour.world.run_until([&] { return harbour.node.count<RelayUnbound>() == 1; }, seconds(2)));
+  harbour.relays[0]->status = 200;
+  const auto* unbound = std::get_if<RelayUnbound>(&harbour.node.events.back());
+  REQUIRE(unbound != nullptr);
+  // The wait, six hops to a link, two for QUIC, two for the binding: no head start.
+  CHECK(harbour.world.run_until([&] { return harbour.is_bound(0); },
+                                unbound->wait + milliseconds(120)));
+}
+
+TEST_CASE("a relay that is reached by neither is told of with both reasons") {
+  Harbour harbour(1);
+  const Firewall firewall(harbour);
+  firewall.shut();
+  harbour.start();
+  REQUIRE(harbour.world.run_until([&] { return harbour.node.count<RelayUnbound>() == 1; },
+                                  seconds(10)));
+  const auto* unbound = std::get_if<RelayUnbound>(&harbour.node.events.back());
+  REQUIRE(unbound != nullptr);
+  CHECK(unbound->reason == "by UDP: no answer; by TCP: refused");
 }
 
 }  // namespace

@@ -282,5 +282,18 @@ TEST_CASE("addresses of both families are sources and destinations") {
   CHECK(table.forward(v6, 1) == kClient);
 }
 
+TEST_CASE("an address is a source while a binding lives there, and follows its moves") {
+  Table table;
+  const SocketAddress link = address("[100::1]:1");
+  CHECK(table.engine.is_source(kClient, after(minutes(10) - Duration(1)).instant));
+  CHECK_FALSE(table.engine.is_source(kClient, after(minutes(10)).instant));
+  CHECK_FALSE(table.engine.is_source(kStranger, kStart.instant));
+  table.engine.move(BindingKey(1), link, after(seconds(1)));
+  CHECK(table.engine.is_source(link, after(seconds(1)).instant));
+  CHECK_FALSE(table.engine.is_source(kClient, after(seconds(1)).instant));
+  table.engine.unbind(BindingKey(1), after(seconds(2)));
+  CHECK_FALSE(table.engine.is_source(link, after(seconds(2)).instant));
+}
+
 }  // namespace
 }  // namespace zt::relay
