@@ -53,7 +53,23 @@ ClientShell::ClientShell(io::Loop& loop, io::Resolver& resolver, Random& random,
       node_(config, std::move(credential), random),
       driver_(
           loop, node_, [this](Node::Effect& effect, const Now& now) { carry_out(effect, now); },
-          [this](const Now&) { move_datagrams(); }) {}
+          [this](const Now&) { move_datagrams(); }),
+      links_(loop, {},
+             {.on_datagrams =
+                  [this](const io::Datagrams& datagrams) { driver_.on_link_datagrams(datagrams); },
+              .on_opened =
+                  [this](const SocketAddress& link, const SocketAddress& remote) {
+                    node_.link_opened(link, remote, loop_.now());
+                    driver_.settle();
+                  },
+              .on_closed =
+                  [this](const SocketAddress& link, const std::string& reason) {
+                    node_.link_closed(link, reason, loop_.now());
+                    driver_.settle();
+                  },
+              .is_used = {}}) {
+  driver_.use_links(links_);
+}
 
 ClientShell::~ClientShell() = default;
 
@@ -153,6 +169,10 @@ void ClientShell::carry_out(Node::Effect& effect, const Now& now) {
     handlers_.on_view();
   } else if (const auto* denied = std::get_if<node::Refused>(&effect)) {
     handlers_.on_refused(*denied);
+  } else if (const auto* link = std::get_if<node::TcpLinkWanted>(&effect)) {
+    links_.open(*link);
+  } else if (const auto* unwanted = std::get_if<node::TcpLinkUnwanted>(&effect)) {
+    links_.close(unwanted->link);
   } else if (auto* keep = std::get_if<node::KeepFlows>(&effect)) {
     flow_file_->keep(*keep);
   } else if (const auto* notice = std::get_if<node::Notice>(&effect)) {

@@ -22,6 +22,7 @@
 
 #include "app/flow_file.h"
 #include "app/flow_port.h"
+#include "app/link_sockets.h"
 #include "app/local_network.h"
 #include "app/log.h"
 #include "app/name_lookups.h"
@@ -103,6 +104,7 @@ class ClientShell {
   Handlers handlers_;
   Node node_;
   NodeDriver<Node> driver_;
+  LinkSockets links_;
   std::unique_ptr<FlowFile> flow_file_;
   io::UdpBuffers buffers_;
   std::unique_ptr<io::UdpPort> port_;

@@ -44,6 +44,15 @@ std::string round_trip(const Json& object) {
   return fmt::format("{:.1f} ms", value.is_number() ? value.get<double>() : 0.0);
 }
 
+bool is_over_tcp(const Json& object) {
+  return text(object, "by") == "TCP";
+}
+
+// path_text names the way to a connector.
+std::string path_text(const Json& connector) {
+  return text(connector, "path", "connecting") + (is_over_tcp(connector) ? " over TCP" : "");
+}
+
 std::string ports_text(const Json& ports) {
   if (ports.is_string()) return ports.get<std::string>();
   std::string list;
@@ -116,6 +125,7 @@ Json connectors_json(const node::ClientNode& node, const client::Status& status,
                   {"draining", connector.is_draining}, {"flows", connector.flow_count}};
     if (const auto path = node.path_to(connector.id)) {
       entry["path"] = path->text;
+      entry["by"] = path->is_over_tcp ? "TCP" : "UDP";
       entry["remote"] = path->remote.to_text();
       entry["round_trip_ms"] = to_milliseconds(path->statistics.rtt_smoothed);
       entry["packets_lost"] = path->statistics.packets_lost;
@@ -155,6 +165,8 @@ std::string status_json(const node::ClientNode& node, const ClientFacts& facts,
                    {"refused", status.flows_refused}}}};
   for (const client::RelayStatus& relay : status.relays) {
     Json entry = {{"id", relay.id.text}, {"name", relay.name}};
+    const auto standing = node.link().relays().standing(relay.id);
+    entry["by"] = standing && standing->is_over_tcp ? "TCP" : "UDP";
     if (const auto round_trip = node.link().relays().round_trip(relay.id)) {
       entry["round_trip_ms"] = to_milliseconds(*round_trip);
     }
@@ -196,12 +208,13 @@ std::string status_text(std::string_view json) {
   }
   Table connectors({"CONNECTOR", "PATH", "ROUND TRIP", "FLOWS"});
   for (const Json& entry : member(object, "connectors")) {
-    connectors.add({text(entry, "name"), text(entry, "path", "connecting"), round_trip(entry),
-                    count(entry, "flows")});
+    connectors.add(
+        {text(entry, "name"), path_text(entry), round_trip(entry), count(entry, "flows")});
   }
-  Table relays({"RELAY", "ID", "ROUND TRIP"});
+  Table relays({"RELAY", "ID", "BY", "ROUND TRIP"});
   for (const Json& entry : member(object, "relays")) {
-    relays.add({text(entry, "name"), text(entry, "id"), round_trip(entry)});
+    relays.add({text(entry, "name"), text(entry, "id"),
+                is_over_tcp(entry) ? "TCP (UDP is blocked here)" : "UDP", round_trip(entry)});
   }
   Table grants({"GRANT", "HOST", "RESOURCE", "EXPIRES", "FLOWS"});
   for (const Json& entry : member(object, "grants")) {
@@ -220,10 +233,9 @@ std::string paths_text(std::string_view json) {
   Table table({"CONNECTOR", "REMOTE", "KIND", "STATE", "ROUND TRIP", "PINGS", "LOST", "SEEN AS"});
   for (const Json& connector : member(object, "connectors")) {
     const std::string name = text(connector, "name");
-    const std::string path = text(connector, "path", "connecting");
-    if (path != "direct") {
-      table.add({name, text(connector, "remote", "-"), path, "in use", round_trip(connector), "-",
-                 "-", "-"});
+    if (text(connector, "path") != "direct") {
+      table.add({name, text(connector, "remote", "-"), path_text(connector), "in use",
+                 round_trip(connector), "-", "-", "-"});
     }
     for (const Json& pair : member(connector, "pairs")) {
       const bool has_answered = pair.contains("round_trip_ms");

@@ -77,7 +77,23 @@ ConnectorShell::ConnectorShell(io::Loop& loop, io::Resolver& resolver, Random& r
       node_(config, std::move(credential), random),
       driver_(
           loop, node_, [this](Node::Effect& effect, const Now& now) { carry_out(effect, now); },
-          [this](const Now& now) { move_datagrams(now); }) {}
+          [this](const Now& now) { move_datagrams(now); }),
+      links_(loop, {},
+             {.on_datagrams =
+                  [this](const io::Datagrams& datagrams) { driver_.on_link_datagrams(datagrams); },
+              .on_opened =
+                  [this](const SocketAddress& link, const SocketAddress& remote) {
+                    node_.link_opened(link, remote, loop_.now());
+                    driver_.settle();
+                  },
+              .on_closed =
+                  [this](const SocketAddress& link, const std::string& reason) {
+                    node_.link_closed(link, reason, loop_.now());
+                    driver_.settle();
+                  },
+              .is_used = {}}) {
+  driver_.use_links(links_);
+}
 
 ConnectorShell::~ConnectorShell() = default;
 
@@ -134,6 +150,10 @@ void ConnectorShell::carry_out(Node::Effect& effect, const Now& now) {
     handlers_.on_standing(changed->standing);
   } else if (const auto* refused = std::get_if<node::Refused>(&effect)) {
     handlers_.on_refused(*refused);
+  } else if (const auto* link = std::get_if<node::TcpLinkWanted>(&effect)) {
+    links_.open(*link);
+  } else if (const auto* unwanted = std::get_if<node::TcpLinkUnwanted>(&effect)) {
+    links_.close(unwanted->link);
   } else if (auto* keep = std::get_if<node::KeepFlows>(&effect)) {
     flow_file_->keep(*keep);
   } else if (const auto* notice = std::get_if<node::Notice>(&effect)) {

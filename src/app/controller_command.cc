@@ -121,7 +121,7 @@ ExitCode serve(const Settings& settings) {
                    .is_accepting = true,
                    .is_client_certificate_required = false,
                    .reset_key = reset_key_of(made->https)},
-      .server = {.identity = &made->https, .alt_svc_port = local->port},
+      .server = {.is_upgrade_allowed = true, .identity = &made->https, .alt_svc_port = local->port},
       .engine = {.url = grant::to_controller_url(controller),
                  .pin = made->https.public_key_digest()}};
   auto shell = ControllerShell::create(loop, random, log, *local, config, **store);

@@ -5,16 +5,14 @@
 
 #include <cstdint>
 #include <expected>
-#include <map>
 #include <memory>
 #include <string>
-#include <vector>
 
+#include "app/https_port.h"
+#include "app/link_sockets.h"
 #include "app/log.h"
 #include "app/node_driver.h"
 #include "io/loop.h"
-#include "io/stream.h"
-#include "io/tcp.h"
 #include "io/udp.h"
 #include "node/controller_node.h"
 #include "zt/base/random.h"
@@ -41,26 +39,18 @@ class ControllerShell {
 
  private:
   using Node = node::ControllerNode;
-  struct Connection;
 
   ControllerShell(io::Loop& loop, Random& random, Log& log, const Node::Config& config,
                   controller::Store& store);
-
-  void accept(io::Descriptor socket, const SocketAddress& remote);
-  void receive(http::TcpKey key);
-  void pump(http::TcpKey key);
-  void close(http::TcpKey key);
-  void settle_connections();
 
   io::Loop& loop_;
   Log& log_;
   Node node_;
   NodeDriver<Node> driver_;
+  LinkSockets links_;
   io::UdpBuffers buffers_;
   std::unique_ptr<io::UdpPort> port_;
-  std::unique_ptr<io::TcpListener> listener_;
-  std::map<http::TcpKey, std::unique_ptr<Connection>> connections_;
-  std::vector<std::byte> scratch_;
+  std::unique_ptr<HttpsPort> https_;
 };
 
 }  // namespace zt::app

@@ -120,7 +120,9 @@ std::optional<std::string> Demo::start_controller() {
                                             .route = route,
                                             .is_accepting = true,
                                             .is_client_certificate_required = false},
-                               .server = {.identity = &installation_->https, .alt_svc_port = port},
+                               .server = {.is_upgrade_allowed = true,
+                                          .identity = &installation_->https,
+                                          .alt_svc_port = port},
                                .engine = {.url = grant::to_controller_url(controller_at_),
                                           .pin = installation_->https.public_key_digest()}},
                               *store_);

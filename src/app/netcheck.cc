@@ -28,7 +28,8 @@ std::string without_relay(const Netcheck& check) {
     return check.controller.is_up
                ? "nothing works: the controller knows no relay; zt admin relay token makes one"
                : fmt::format(
-                     "nothing works until UDP to the controller, {}, is allowed and answered",
+                     "nothing works until UDP to the controller, {}, is allowed and answered, or "
+                     "TCP",
                      check.controller.address);
   }
   std::string addresses;
@@ -37,8 +38,13 @@ std::string without_relay(const Netcheck& check) {
     if (!addresses.empty()) addresses += " or ";
     addresses += relay.contact.address;
   }
-  return fmt::format("no relay is reached: nothing works until UDP to {} is allowed and answered",
-                     addresses);
+  return fmt::format(
+      "no relay is reached: nothing works until UDP to {} is allowed and answered, or TCP",
+      addresses);
+}
+
+std::string_view carrier_of(bool is_tcp) {
+  return is_tcp ? "TCP" : "UDP";
 }
 
 std::string_view with_whom(Chance chance) {
@@ -81,6 +87,7 @@ std::string about_direct_paths(const path::NatVerdict& nat) {
 void add_contact(Json& object, const Netcheck::Contact& contact) {
   object["address"] = contact.address;
   object["reason"] = contact.reason;
+  if (contact.is_up) object["by"] = carrier_of(contact.is_over_tcp);
   if (contact.remote) {
     object["remote"] = contact.remote->to_text();
     object["family"] = family_of(*contact.remote);
@@ -140,6 +147,13 @@ std::string round_trip_text(const Json& contact) {
   return value.is_number() ? fmt::format("{:.1f} ms", value.get<double>()) : "-";
 }
 
+// way_text is the address family, and TCP where that carries the datagrams.
+std::string way_text(const Json& contact) {
+  std::string text(wire::text_member(contact, "family").value_or("-"));
+  if (wire::text_or_empty(contact, "by") == "TCP") text = "TCP, " + text;
+  return text;
+}
+
 std::string away_text(const Json& contact) {
   const std::string reason = wire::text_or_empty(contact, "reason");
   return reason.empty() ? "being tried" : reason;
@@ -148,12 +162,15 @@ std::string away_text(const Json& contact) {
 std::string controller_text(const Json& controller) {
   const std::string address = wire::text_or_empty(controller, "address");
   if (!flag(controller, "up")) return fmt::format("{} away: {}", address, away_text(controller));
-  return fmt::format("{} up, by HTTP/3 over {}, round trip {}", address,
-                     wire::text_or_empty(controller, "family"), round_trip_text(controller));
+  return fmt::format("{} up, by HTTP/3 over {}, round trip {}", address, way_text(controller),
+                     round_trip_text(controller));
 }
 
 std::string relay_state_text(const Json& relay) {
-  if (flag(relay, "bound")) return flag(relay, "silent") ? "bound, but silent" : "bound";
+  if (flag(relay, "bound")) {
+    if (flag(relay, "silent")) return "bound, but silent";
+    return wire::text_or_empty(relay, "by") == "TCP" ? "bound; UDP is blocked" : "bound";
+  }
   return flag(relay, "spare") ? "spare: enough others" : "not bound: " + away_text(relay);
 }
 
@@ -172,6 +189,13 @@ std::string family_text(const char* name, const Json& family) {
 
 }  // namespace
 
+bool Netcheck::is_udp_blocked() const {
+  const auto is_up = [](const Contact& contact) { return contact.is_up; };
+  const auto is_udp = [](const Contact& contact) { return contact.is_up && !contact.is_over_tcp; };
+  const bool any_up = is_up(controller) || std::ranges::any_of(relays, is_up, &Relay::contact);
+  return any_up && !is_udp(controller) && std::ranges::none_of(relays, is_udp, &Relay::contact);
+}
+
 bool Netcheck::is_working() const {
   return controller.is_up &&
          std::ranges::any_of(relays, [](const Relay& relay) { return relay.contact.is_up; });
@@ -182,6 +206,7 @@ Netcheck netcheck_of(const node::Link& link) {
   const node::ControllerSession& controller = link.controller();
   Netcheck check{.controller = {.address = controller.controller().to_text(),
                                 .is_up = controller.is_up(),
+                                .is_over_tcp = controller.is_over_tcp(),
                                 .reason = controller.is_up() ? "" : controller.down_reason(),
                                 .remote = controller.remote(),
                                 .round_trip = controller.round_trip()},
@@ -197,6 +222,7 @@ Netcheck netcheck_of(const node::Link& link) {
                           .observed = {}};
     if (const auto standing = link.relays().standing(place.id)) {
       relay.contact.is_up = standing->is_bound;
+      relay.contact.is_over_tcp = standing->is_over_tcp;
       relay.is_silent = standing->is_silent;
       relay.contact.reason = standing->reason;
       relay.contact.remote = standing->remote;
@@ -217,10 +243,14 @@ std::string conclusion(const Netcheck& check) {
   if (!check.controller.is_up) {
     return fmt::format(
         "the controller is not reached: open flows go on until their grants end, and no new access "
-        "is granted until UDP to {} is allowed and answered",
+        "is granted until UDP to {} is allowed and answered, or TCP",
         check.controller.address);
   }
   if (check.is_always_relayed) return "relayed only: UDP to peers is off by --always-relay";
+  if (check.is_udp_blocked()) {
+    return "UDP is blocked here: all goes by TCP through a relay, more slowly than by UDP, and "
+           "direct paths are not possible; UDP is tried again now and then";
+  }
   if (check.port == 0) {
     return "whether direct paths work cannot be told: this machine's addresses cannot be read";
   }
@@ -233,6 +263,7 @@ std::string netcheck_json(const Netcheck& check) {
                  {"working", check.is_working()},
                  {"controller", {{"up", check.controller.is_up}, {"transport", "HTTP/3"}}},
                  {"relays", Json::array()},
+                 {"udp_blocked", check.is_udp_blocked()},
                  {"udp_port", check.port},
                  {"always_relay", check.is_always_relayed},
                  {"advertised", Json::array()},
@@ -266,10 +297,10 @@ std::string netcheck_text(std::string_view json) {
   if (port != 0) shown += family_text("IPv6", member(object, "ipv6"));
   Table relays({"RELAY", "ADDRESS", "BY", "ROUND TRIP", "SEES US AT", "STATE"});
   for (const Json& relay : member(object, "relays")) {
-    relays.add(
-        {wire::text_or_empty(relay, "name"), wire::text_or_empty(relay, "address"),
-         std::string(wire::text_member(relay, "family").value_or("-")), round_trip_text(relay),
-         std::string(wire::text_member(relay, "observed").value_or("-")), relay_state_text(relay)});
+    relays.add({wire::text_or_empty(relay, "name"), wire::text_or_empty(relay, "address"),
+                way_text(relay), round_trip_text(relay),
+                std::string(wire::text_member(relay, "observed").value_or("-")),
+                relay_state_text(relay)});
   }
   if (!relays.is_empty()) fmt::format_to(out, "\n{}", relays.to_text());
   fmt::format_to(out, "\nconclusion  {}\n", printable(wire::text_or_empty(object, "conclusion")));

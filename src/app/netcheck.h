@@ -27,6 +27,7 @@ struct Netcheck {
   struct Contact {
     std::string address;  // HOST:PORT, as configured.
     bool is_up = false;
+    bool is_over_tcp = false;             // Up, over a TCP link: UDP does not get through.
     std::string reason;                   // Why the last try failed; empty: the first goes on.
     std::optional<SocketAddress> remote;  // What it was resolved to, if anything was tried.
     std::optional<Duration> round_trip;   // While it is up.
@@ -47,6 +48,8 @@ struct Netcheck {
   std::vector<SocketAddress> advertised;
   path::NatVerdict nat;
 
+  // is_udp_blocked: whatever is up is so over TCP.
+  [[nodiscard]] bool is_udp_blocked() const;
   // is_working: flows can be opened.
   [[nodiscard]] bool is_working() const;
 };

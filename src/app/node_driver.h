@@ -9,6 +9,9 @@
 //   or a budget is spent; then the timer is armed at the node's next deadline. So a turn that
 //   received a megabyte in sixteen trains settles once.
 //
+//   Names of TCP links (node/tcp_links.h) are addresses to the node: what is for one goes there,
+//   and nothing from UDP may claim to be from one.
+//
 // Limits   transmits_per_turn_max batches before others have their turn. A batch that the socket
 // did not
 //          take waits for it; there is only ever one.
@@ -22,6 +25,7 @@
 #include <utility>
 #include <vector>
 
+#include "app/link_sockets.h"
 #include "io/loop.h"
 #include "io/udp.h"
 #include "quic/endpoint.h"
@@ -53,7 +57,13 @@ class NodeDriver {
   // use_port is called once, before anything is sent. The port's handlers are those below.
   void use_port(io::UdpPort& port) { port_ = &port; }
 
+  // use_links is called at most once: then the node may have TCP links.
+  void use_links(LinkSockets& links) { links_ = &links; }
+
   void on_datagrams(const io::Datagrams& datagrams) {
+    if (!node::is_link_address(datagrams.remote.ip)) on_link_datagrams(datagrams);
+  }
+  void on_link_datagrams(const io::Datagrams& datagrams) {
     node_.handle(quic::ReceivedDatagrams{.remote = datagrams.remote,
                                          .bytes = datagrams.bytes,
                                          .segment_size = datagrams.segment_size,
@@ -72,12 +82,20 @@ class NodeDriver {
     const Now now = loop_.now();
     while (node_.leave(now)) {
       while (const auto transmit = node_.poll_transmit(buffer_, now)) {
-        (void)port_->send({.remote = transmit->remote,
-                           .bytes = std::span<const std::byte>(buffer_).first(transmit->size),
-                           .segment_size = transmit->segment_size,
-                           .ecn = transmit->ecn});
+        (void)carry({.remote = transmit->remote,
+                     .bytes = std::span<const std::byte>(buffer_).first(transmit->size),
+                     .segment_size = transmit->segment_size,
+                     .ecn = transmit->ecn});
+        if (links_ != nullptr) links_->flush();
       }
     }
+  }
+
+  // carry sends by UDP, or over the link that the remote address names.
+  io::UdpSocket::SendResult carry(const io::Datagrams& datagrams) {
+    if (!node::is_link_address(datagrams.remote.ip)) return port_->send(datagrams);
+    if (links_ != nullptr) links_->send(datagrams);
+    return {.size = datagrams.bytes.size()};
   }
 
  private:
@@ -112,10 +130,10 @@ class NodeDriver {
         batch_ = *transmit;
         unsent_ = std::span<const std::byte>(buffer_).first(transmit->size);
       }
-      const auto result = port_->send({.remote = batch_.remote,
-                                       .bytes = unsent_,
-                                       .segment_size = batch_.segment_size,
-                                       .ecn = batch_.ecn});
+      const auto result = carry({.remote = batch_.remote,
+                                 .bytes = unsent_,
+                                 .segment_size = batch_.segment_size,
+                                 .ecn = batch_.ecn});
       unsent_ = unsent_.subspan(result.size);
       if (result.is_blocked) return;  // on_writable() settles again.
     }
@@ -125,6 +143,7 @@ class NodeDriver {
   io::Loop& loop_;
   Node& node_;
   io::UdpPort* port_ = nullptr;
+  LinkSockets* links_ = nullptr;
   std::move_only_function<void(Effect&, const Now&)> on_effect_;
   std::move_only_function<void(const Now&)> on_settle_;
   std::vector<std::byte> buffer_;

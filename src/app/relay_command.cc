@@ -24,6 +24,8 @@ struct Settings {
   std::string state = default_state_path("relay").string();
   std::string name = machine_name();
   std::string listen = "443";
+  std::string listen_tcp;  // Empty: as `listen`.
+  bool has_no_tcp = false;
   std::uint32_t drain_timeout_s = Draining::kRelayTimeoutDefault;
   LogSettings log;
 };
@@ -43,6 +45,11 @@ ExitCode run(const Settings& settings) {
   if (!local) {
     return fail(ExitCode::usage,
                 fmt::format("--listen {}: not PORT or ADDRESS:PORT", settings.listen));
+  }
+  const auto local_tcp = settings.listen_tcp.empty() ? local : parse_listen(settings.listen_tcp);
+  if (!local_tcp) {
+    return fail(ExitCode::usage,
+                fmt::format("--listen-tcp {}: not PORT or ADDRESS:PORT", settings.listen_tcp));
   }
   io::Loop loop;
   io::KernelRandom random;
@@ -95,6 +102,17 @@ ExitCode run(const Settings& settings) {
                                               io::to_text(shell.error())));
   }
   serving = std::move(*shell);
+  if (!settings.has_no_tcp) {
+    const std::uint16_t port = local_tcp->port == 0 ? serving->port() : local_tcp->port;
+    const auto listening =
+        serving->listen_tcp({.ip = local_tcp->ip, .port = port}, entrance->identity);
+    if (!listening) {
+      return fail(ExitCode::failed,
+                  fmt::format("cannot listen on TCP port {}: {}; --listen-tcp takes another one, "
+                              "and --no-tcp does without",
+                              port, io::to_text(listening.error())));
+    }
+  }
   const io::Signals signals(loop, {SIGINT, SIGTERM}, [&](int) { draining.signal(); });
   log.write(LogLevel::info, "relay starts",
             {{"version", std::string(version())}, {"port", std::to_string(serving->port())}},
@@ -122,6 +140,12 @@ void add_relay_commands(CLI::App& app, Chosen& chosen) {
       ->capture_default_str();
   command->add_option("--listen", settings->listen, "UDP port, or ADDRESS:PORT, to listen on")
       ->capture_default_str();
+  command->add_option(
+      "--listen-tcp", settings->listen_tcp,
+      "TCP port, or ADDRESS:PORT, for nodes whose network blocks UDP; by default that "
+      "of --listen, where they look for it");
+  command->add_flag("--no-tcp", settings->has_no_tcp, "Serve no nodes whose network blocks UDP")
+      ->excludes("--listen-tcp");
   Draining::add_to(*command, settings->drain_timeout_s);
   settings->log.add_to(*command);
   command->footer(

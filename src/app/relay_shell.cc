@@ -9,6 +9,10 @@ namespace zt::app {
 
 void RelayShell::Sink::send(const SocketAddress& remote, std::span<const std::byte> bytes,
                             std::size_t segment_size, std::uint8_t ecn) {
+  if (node::is_link_address(remote.ip)) {
+    return links->send(
+        {.remote = remote, .bytes = bytes, .segment_size = segment_size, .ecn = ecn});
+  }
   const auto result =
       port->send({.remote = remote, .bytes = bytes, .segment_size = segment_size, .ecn = ecn});
   dropped_size += bytes.size() - result.size;
@@ -48,7 +52,34 @@ RelayShell::RelayShell(io::Loop& loop, io::Resolver& resolver, Random& random, L
       handlers_(std::move(handlers)),
       node_(config, std::move(credential), random, sink_),
       driver_(loop, node_, [this](Node::Effect& effect, const Now& now) { carry_out(effect, now); },
-              {}) {}
+              {}),
+      links_(loop, {},
+             {.on_datagrams =
+                  [this](const io::Datagrams& datagrams) { driver_.on_link_datagrams(datagrams); },
+              .on_opened = {},
+              .on_closed =
+                  [this](const SocketAddress& link, const std::string& reason) {
+                    const Now now = loop_.now();
+                    node_.link_closed(link, now);
+                    log_.write(LogLevel::debug, "a TCP link is closed", {{"reason", reason}},
+                               now.unix_time);
+                    driver_.settle();
+                  },
+              .is_used =
+                  [this](const SocketAddress& link) {
+                    return node_.engine().is_source(link, loop_.now().instant);
+                  }}) {
+  sink_.links = &links_;
+  driver_.use_links(links_);
+}
+
+std::expected<void, io::SocketError> RelayShell::listen_tcp(const io::UdpPort::Local& local,
+                                                            const crypto::Identity& identity) {
+  auto port = LinkPort::open(loop_, identity, local, links_);
+  if (!port) return std::unexpected(port.error());
+  link_port_ = std::move(*port);
+  return {};
+}
 
 void RelayShell::start() {
   warn_about_buffers(log_, *port_, loop_.now().unix_time);

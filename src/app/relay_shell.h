@@ -6,12 +6,17 @@
 //   Forwarded datagrams leave from the buffer that they were received into, in the same turn. When
 //   the socket is full they are dropped, as a router's queue would drop them: the ends notice and
 //   slow down.
+//
+//   Nodes whose network lets no UDP through come by TCP (app/link_port.h); their links are remote
+//   addresses like others.
 
 #include <cstdint>
 #include <expected>
 #include <functional>
 #include <memory>
 
+#include "app/link_port.h"
+#include "app/link_sockets.h"
 #include "app/log.h"
 #include "app/name_lookups.h"
 #include "app/node_driver.h"
@@ -36,6 +41,9 @@ class RelayShell {
       io::Loop& loop, io::Resolver& resolver, Random& random, Log& log,
       const io::UdpPort::Local& local, const node::RelayNode::Config& config,
       node::Credential credential, Handlers handlers);
+  // listen_tcp lets nodes come by TCP, too. It fails if `local` cannot be had.
+  [[nodiscard]] std::expected<void, io::SocketError> listen_tcp(const io::UdpPort::Local& local,
+                                                                const crypto::Identity& identity);
   RelayShell(const RelayShell&) = delete;
   RelayShell& operator=(const RelayShell&) = delete;
 
@@ -56,6 +64,7 @@ class RelayShell {
     void send(const SocketAddress& remote, std::span<const std::byte> bytes,
               std::size_t segment_size, std::uint8_t ecn) override;
     io::UdpPort* port = nullptr;
+    LinkSockets* links = nullptr;
     std::uint64_t dropped_size = 0;
   };
 
@@ -70,6 +79,8 @@ class RelayShell {
   Sink sink_;
   Node node_;
   NodeDriver<Node> driver_;
+  LinkSockets links_;
+  std::unique_ptr<LinkPort> link_port_;
   io::UdpBuffers buffers_;
   std::unique_ptr<io::UdpPort> port_;
 };

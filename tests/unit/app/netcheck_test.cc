@@ -92,14 +92,15 @@ TEST_CASE("the conclusion names what is missing first") {
   check.controller.is_up = false;
   CHECK(conclusion(check) ==
         "the controller is not reached: open flows go on until their grants end, and no new access "
-        "is granted until UDP to zt.example:443 is allowed and answered");
+        "is granted until UDP to zt.example:443 is allowed and answered, or TCP");
   check.relays.front().contact.is_up = false;
   CHECK(conclusion(check) ==
         "no relay is reached: nothing works until UDP to ams.example:443 or fra.example:443 is "
-        "allowed and answered");
+        "allowed and answered, or TCP");
   check.relays.clear();
   CHECK(conclusion(check) ==
-        "nothing works until UDP to the controller, zt.example:443, is allowed and answered");
+        "nothing works until UDP to the controller, zt.example:443, is allowed and answered, or "
+        "TCP");
   check.controller.is_up = true;
   CHECK(conclusion(check) ==
         "nothing works: the controller knows no relay; zt admin relay token makes one");
@@ -151,6 +152,7 @@ TEST_CASE("the object says all that the text says") {
   CHECK(object["controller"] == wire::Json{{"address", "zt.example:443"},
                                            {"up", true},
                                            {"transport", "HTTP/3"},
+                                           {"by", "UDP"},
                                            {"reason", ""},
                                            {"remote", "9.0.0.9:443"},
                                            {"family", "IPv4"},
@@ -162,6 +164,7 @@ TEST_CASE("the object says all that the text says") {
                                         {"spare", false},
                                         {"silent", false},
                                         {"reason", ""},
+                                        {"by", "UDP"},
                                         {"remote", "9.0.0.1:443"},
                                         {"family", "IPv4"},
                                         {"round_trip_ms", 7.0},
@@ -182,6 +185,7 @@ TEST_CASE("the object says all that the text says") {
                                         {"spare", true},
                                         {"silent", false},
                                         {"reason", ""}}});
+  CHECK(object["udp_blocked"] == false);
   CHECK(object["udp_port"] == 40000);
   CHECK(object["always_relay"] == false);
   CHECK(object["advertised"] == wire::Json::array({"8.0.0.1:7000"}));
@@ -210,6 +214,23 @@ conclusion  whether peers elsewhere can be reached directly cannot be told; a re
         "what does not go directly\n");
 }
 
+TEST_CASE("UDP is blocked if all that is up is so over TCP") {
+  Netcheck check = laptop();
+  check.relays.front().contact.is_over_tcp = true;
+  CHECK_FALSE(check.is_udp_blocked());  // The controller is reached by UDP.
+  check.controller.is_over_tcp = true;
+  CHECK(check.is_udp_blocked());
+  CHECK(conclusion(check).starts_with("UDP is blocked here: all goes by TCP through a relay"));
+  const std::string text = netcheck_text(netcheck_json(check));
+  CHECK(text.find("up, by HTTP/3 over TCP, IPv4,") != std::string::npos);
+  CHECK(text.find("ams.example:443    TCP, IPv4  7.0 ms") != std::string::npos);
+  CHECK(text.find("bound; UDP is blocked\n") != std::string::npos);
+  CHECK(wire::parse_json_object(netcheck_json(check))["udp_blocked"] == true);
+  check.relays.front().contact.is_up = false;
+  check.controller.is_up = false;
+  CHECK_FALSE(check.is_udp_blocked());
+}
+
 TEST_CASE("a relay that is bound and does not answer is called silent") {
   Netcheck check = laptop();
   check.relays.front().is_silent = true;
@@ -234,8 +255,8 @@ UDP port    unknown
 advertised  8.0.0.1:7000, [2a00::5]:7000
 policy      relays only (--always-relay)
 
-conclusion  nothing works until UDP to the controller, zt.example:443, is allowed and answered
-)");
+conclusion  nothing works until UDP to the controller, zt.example:443, is allowed and answered, or)"
+        " TCP\n");
 }
 
 TEST_CASE("the text of a malformed object is no harm to a terminal", "[threat]") {
