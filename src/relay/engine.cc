@@ -70,18 +70,31 @@ std::string_view to_text(DropReason reason) {
       return "rate_limited";
     case DropReason::not_routable:
       return "not_routable";
+    case DropReason::out_of_date:
+      return "out_of_date";
   }
   return "unknown";
 }
 
-std::size_t Engine::KeyedHash::operator()(const RouteId& route) const noexcept {
+Totals& Totals::operator+=(const Totals& other) {
+  add(forwarded, other.forwarded);
+  for (std::size_t i = 0; i < kDropReasonCount; ++i) add(dropped[i], other.dropped[i]);
+  return *this;
+}
+
+// An odd multiplier loses no bit.
+KeyedHash KeyedHash::make(Random& random) {
+  return {.secret_first = random.next(), .secret_second = random.next() | 1U};
+}
+
+std::size_t KeyedHash::operator()(const RouteId& route) const noexcept {
   std::uint64_t value = 0;
   static_assert(sizeof(value) == RouteId::kSize);
   std::memcpy(&value, route.bytes.data(), sizeof(value));
   return mix(value ^ secret_first, secret_second);
 }
 
-std::size_t Engine::KeyedHash::operator()(const SocketAddress& address) const noexcept {
+std::size_t KeyedHash::operator()(const SocketAddress& address) const noexcept {
   std::uint64_t upper = 0;
   std::uint64_t lower = 0;
   const auto& octets = address.ip.octets();
@@ -92,11 +105,7 @@ std::size_t Engine::KeyedHash::operator()(const SocketAddress& address) const no
 }
 
 Engine::Engine(const Limits& limits, Random& random)
-    : limits_(limits),
-      // An odd multiplier loses no bit.
-      hash_{.secret_first = random.next(), .secret_second = random.next() | 1U},
-      bindings_(0, hash_),
-      sources_(0, hash_) {
+    : limits_(limits), hash_(KeyedHash::make(random)), bindings_(0, hash_), sources_(0, hash_) {
   // Short chains; a table grows in bind() only, never while it forwards.
   bindings_.max_load_factor(0.7F);
   sources_.max_load_factor(0.7F);
@@ -107,7 +116,8 @@ std::expected<void, BindError> Engine::bind(const Bind& request, const Now& now)
   if (const std::optional<BindError> error = check(request, now)) return std::unexpected(*error);
   ZT_ASSERT(!routes_by_key_.contains(request.key));
 
-  const auto tenant = tenants_.try_emplace(request.tenant).first;
+  const auto [tenant, is_new] = tenants_.try_emplace(request.tenant);
+  if (is_new) tenant->second.number = TenantNumber{++tenants_numbered_};
   Binding binding{.key = request.key,
                   .tenant = &*tenant,
                   .certificate = request.certificate,
@@ -132,7 +142,21 @@ std::expected<void, BindError> Engine::bind(const Bind& request, const Now& now)
   routes_by_key_.emplace(request.key, request.route);
   deadlines_.emplace(binding.expires, request.route);
   bindings_.emplace(request.route, binding);
+  note_change(request.route, &binding);
   return {};
+}
+
+void Engine::note_change(const RouteId& route, const Binding* binding) {
+  if (!limits_.is_replicated) return;
+  changes_.push_back(binding == nullptr ? RouteChange{.route = route, .target = std::nullopt}
+                                        : change_of(route, *binding));
+}
+
+RouteChange Engine::change_of(const RouteId& route, const Binding& binding) {
+  return {.route = route,
+          .target = RouteChange::Target{.address = binding.address,
+                                        .tenant = binding.tenant->second.number,
+                                        .expires = binding.expires}};
 }
 
 std::optional<BindError> Engine::check(const Bind& request, const Now& now) const {
@@ -171,6 +195,7 @@ void Engine::move(BindingKey key, const SocketAddress& source, const Now& now) {
   detach(route, binding.address);
   binding.address = source;
   attach(route, binding);
+  note_change(route, &binding);
 }
 
 void Engine::handle_timeout(const Now& now) {
@@ -182,6 +207,22 @@ std::optional<Engine::Output> Engine::poll_output() {
   const Output output = outputs_.front();
   outputs_.pop_front();
   return output;
+}
+
+std::optional<RouteChange> Engine::poll_change() {
+  if (changes_.empty()) return std::nullopt;
+  const RouteChange change = changes_.front();
+  changes_.pop_front();
+  return change;
+}
+
+std::vector<RouteChange> Engine::table() const {
+  std::vector<RouteChange> result;
+  result.reserve(routes_by_key_.size());
+  for (const auto& [key, route] : routes_by_key_) {
+    result.push_back(change_of(route, bindings_.find(route)->second));
+  }
+  return result;
 }
 
 std::optional<Instant> Engine::next_deadline() const {
@@ -260,6 +301,7 @@ void Engine::erase(const RouteId& route) {
   ZT_ASSERT(found != bindings_.end());
   const Binding binding = found->second;
   bindings_.erase(found);
+  note_change(route, nullptr);
   detach(route, binding.address);
   deadlines_.erase({binding.expires, route});
   routes_by_key_.erase(binding.key);

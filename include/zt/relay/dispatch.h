@@ -22,6 +22,7 @@
 #include "zt/base/ip.h"
 #include "zt/base/time.h"
 #include "zt/relay/engine.h"
+#include "zt/relay/replica.h"
 #include "zt/wire/quic_packet.h"
 
 namespace zt::relay {
@@ -79,6 +80,10 @@ struct Verdict {
 
 // dispatch decides about a run that came from `source`; `own_route` is the relay's own.
 [[nodiscard]] Verdict dispatch(Engine& engine, const RouteId& own_route,
+                               const SocketAddress& source, const Run& run, Instant now);
+// This one decides by a replica, of which `epoch` is the feed's. While that is out of date, a
+// stranger who wants to connect still reaches the relay.
+[[nodiscard]] Verdict dispatch(Replica& replica, Epoch epoch, const RouteId& own_route,
                                const SocketAddress& source, const Run& run, Instant now);
 
 }  // namespace zt::relay

@@ -15,6 +15,9 @@
 //   nodes cannot share an address and port: a newcomer that was validated there has proved that the
 //   former holder is gone, so the former holder's bindings end.
 //
+//   Replicas of the table may forward in other threads (relay/replica.h). Every change of a binding
+//   is then written down, in order, for poll_change(); a replica decides nothing by itself.
+//
 //   It follows base/engine.h with commands in the place of one handle(); the only outputs are ends
 //   that nobody asked for.
 //
@@ -23,6 +26,7 @@
 //   a token bucket for each binding; what is above it is dropped and counted.
 // Time: deadlines are compared on every call. The timer only frees memory. A token's `exp` is
 //   converted once, when it is presented: a wall clock that jumps later changes nothing.
+//   A token bucket knows what this table forwards only: a table with a rate is not replicated.
 // Cost: forward() is two hash lookups without allocation, once for a run of equal datagrams. About
 //   500 bytes a binding.
 // Threats: a stranger's datagrams go nowhere and cost one lookup. A tenant cannot reach another
@@ -86,14 +90,33 @@ struct BindingEnded {
   friend bool operator==(const BindingEnded&, const BindingEnded&) = default;
 };
 
+// TenantNumber stands for a tenant in one engine, while that has bindings of it.
+enum class TenantNumber : std::uint64_t {};
+
+// RouteChange is what became of a route. The changes in their order make the table.
+struct RouteChange {
+  struct Target {
+    SocketAddress address;
+    TenantNumber tenant{};
+    Instant expires;
+
+    friend bool operator==(const Target&, const Target&) = default;
+  };
+  RouteId route;
+  std::optional<Target> target;  // Nothing: it is bound no more.
+
+  friend bool operator==(const RouteChange&, const RouteChange&) = default;
+};
+
 enum class DropReason : std::uint8_t {
   source_unbound,  // The source is not a live binding: a stranger.
   route_unbound,   // Nobody holds the route.
   tenant_differs,  // Source and route belong to different tenants.
   rate_limited,    // The route's token bucket is empty.
   not_routable,    // Not a QUIC packet with a route, or not one for the relay itself.
+  out_of_date,     // A replica has missed a change, and waits for the whole table.
 };
-inline constexpr std::size_t kDropReasonCount = 5;
+inline constexpr std::size_t kDropReasonCount = 6;
 [[nodiscard]] std::string_view to_text(DropReason reason);
 
 // Volume is an amount of traffic.
@@ -125,6 +148,18 @@ struct Totals {
   [[nodiscard]] const Volume& dropped_for(DropReason reason) const {
     return dropped[static_cast<std::size_t>(reason)];
   }
+  Totals& operator+=(const Totals& other);
+};
+
+// KeyedHash depends on a secret, so that nobody can choose values that collide.
+struct KeyedHash {
+  // make draws a secret.
+  [[nodiscard]] static KeyedHash make(Random& random);
+
+  std::uint64_t secret_first = 0;
+  std::uint64_t secret_second = 0;
+  std::size_t operator()(const RouteId& route) const noexcept;
+  std::size_t operator()(const SocketAddress& address) const noexcept;
 };
 
 class Engine {
@@ -134,6 +169,7 @@ class Engine {
     std::size_t bindings_per_tenant_max = 16384;
     std::uint64_t rate_bytes_per_s = 0;  // For each binding; 0 is no limit.
     std::uint64_t burst_size_max = 4 << 20;
+    bool is_replicated = false;  // Somebody calls poll_change() after each call that is not const.
   };
 
   using Output = BindingEnded;
@@ -157,6 +193,10 @@ class Engine {
   [[nodiscard]] std::optional<Output> poll_output();
   [[nodiscard]] std::optional<Instant> next_deadline() const;
 
+  // poll_change returns the next change of the table; table lists what is bound, as changes.
+  [[nodiscard]] std::optional<RouteChange> poll_change();
+  [[nodiscard]] std::vector<RouteChange> table() const;
+
   // forward tells where a run of datagrams goes that came from `source` with destination `route`,
   // and counts it, whatever the answer. It is not const because it counts.
   [[nodiscard]] std::expected<SocketAddress, DropReason> forward(const SocketAddress& source,
@@ -175,15 +215,8 @@ class Engine {
   [[nodiscard]] std::vector<BindingStatus> status() const;
 
  private:
-  // KeyedHash depends on a secret of this engine, so that nobody can choose values that collide.
-  struct KeyedHash {
-    std::uint64_t secret_first = 0;
-    std::uint64_t secret_second = 0;
-    std::size_t operator()(const RouteId& route) const noexcept;
-    std::size_t operator()(const SocketAddress& address) const noexcept;
-  };
-
   struct Tenant {
+    TenantNumber number{};
     std::size_t binding_count = 0;
   };
   using Tenants = std::map<TenantId, Tenant>;  // Its entries stay in place while they live.
@@ -214,6 +247,8 @@ class Engine {
   void erase(const RouteId& route);
   void displace_others(const SocketAddress& source, const Tenants::value_type* tenant,
                        const Digest& certificate);
+  void note_change(const RouteId& route, const Binding* binding);
+  [[nodiscard]] static RouteChange change_of(const RouteId& route, const Binding& binding);
   void attach(const RouteId& route, const Binding& binding);
   void detach(const RouteId& route, const SocketAddress& address);
   [[nodiscard]] bool take_tokens(Binding& binding, std::uint64_t size, Instant now) const;
@@ -225,7 +260,9 @@ class Engine {
   std::unordered_map<SocketAddress, Source, KeyedHash> sources_;
   std::map<BindingKey, RouteId> routes_by_key_;
   std::set<std::pair<Instant, RouteId>> deadlines_;
+  std::uint64_t tenants_numbered_ = 0;
   std::deque<Output> outputs_;
+  std::deque<RouteChange> changes_;
   Totals totals_;
 };
 
