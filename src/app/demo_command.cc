@@ -144,7 +144,7 @@ std::optional<std::string> Demo::start_relay() {
   if (!token) return "the controller gave no relay token: " + made.value("detail", "");
   relay_identity_ = crypto::Identity::create("zt relay", loop_.now().unix_time);
   auto shell = RelayShell::create(
-      loop_, *resolver_, random_, log_, {.ip = kLoopback, .port = relay_port_},
+      loop_, *resolver_, random_, log_, {.ip = kLoopback, .port = relay_port_}, 1,
       {.link = link(*relay_identity_, token->controller_key, true)},
       node::Enrolment{.secret = std::move(token->secret), .kind = "relay", .name = "demo-relay"},
       {.on_standing = [](const auto&) {},

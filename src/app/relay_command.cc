@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <csignal>
 #include <memory>
+#include <thread>
 #include <utility>
 
 #include "app/command.h"
@@ -14,6 +16,7 @@
 #include "app/relay_shell.h"
 #include "app/version.h"
 #include "io/entropy.h"
+#include "zt/base/decimal.h"
 
 namespace zt::app {
 
@@ -26,6 +29,7 @@ struct Settings {
   std::string listen = "443";
   std::string listen_tcp;  // Empty: as `listen`.
   bool has_no_tcp = false;
+  std::string threads = "1";
   std::uint32_t drain_timeout_s = Draining::kRelayTimeoutDefault;
   LogSettings log;
 };
@@ -40,6 +44,34 @@ std::optional<io::UdpPort::Local> parse_listen(const std::string& text) {
   return std::nullopt;
 }
 
+// parse_threads accepts a number, or "auto" for one on each core.
+std::optional<std::size_t> parse_threads(const std::string& text) {
+  const auto threads_max = std::int64_t{RelayThreads::kThreadsMax};
+  if (text == "auto") {
+    return std::size_t(
+        std::clamp<std::int64_t>(std::thread::hardware_concurrency(), 1, threads_max));
+  }
+  const auto count = parse_decimal<std::int64_t>(text);
+  if (!count || *count < 1 || *count > threads_max) return std::nullopt;
+  return std::size_t(*count);
+}
+
+void write_totals(Log& log, const std::vector<RelayThreads::Totals>& totals, UnixTime time) {
+  for (std::size_t i = 0; i < totals.size(); ++i) {
+    const RelayThreads::Totals& thread = totals[i];
+    std::uint64_t dropped = 0;
+    for (const relay::Volume& volume : thread.forwarding.dropped) dropped += volume.datagrams;
+    log.write(LogLevel::info, "a thread has forwarded",
+              {{"thread", std::to_string(i)},
+               {"datagrams", std::to_string(thread.forwarding.forwarded.datagrams)},
+               {"bytes", std::to_string(thread.forwarding.forwarded.bytes)},
+               {"dropped", std::to_string(dropped)},
+               {"handed", std::to_string(thread.handed)},
+               {"handed_lost", std::to_string(thread.handed_lost)}},
+              time);
+  }
+}
+
 ExitCode run(const Settings& settings) {
   const auto local = parse_listen(settings.listen);
   if (!local) {
@@ -50,6 +82,11 @@ ExitCode run(const Settings& settings) {
   if (!local_tcp) {
     return fail(ExitCode::usage,
                 fmt::format("--listen-tcp {}: not PORT or ADDRESS:PORT", settings.listen_tcp));
+  }
+  const auto thread_count = parse_threads(settings.threads);
+  if (!thread_count) {
+    return fail(ExitCode::usage, fmt::format("--threads {}: not \"auto\" or 1 to {}",
+                                             settings.threads, RelayThreads::kThreadsMax));
   }
   io::Loop loop;
   io::KernelRandom random;
@@ -75,7 +112,7 @@ ExitCode run(const Settings& settings) {
                      .left = [&] { return serving->binding_count(); },
                      .cut = {}});
   auto shell = RelayShell::create(
-      loop, resolver, random, log, *local, config, std::move(entrance->credential),
+      loop, resolver, random, log, *local, *thread_count, config, std::move(entrance->credential),
       {.on_standing =
            [&](const node::RelayNode::Standing& standing) {
              const auto written = entrance->state.write({.kind = "relay",
@@ -120,6 +157,7 @@ ExitCode run(const Settings& settings) {
   serving->start();
   loop.run();
   serving->leave();
+  write_totals(log, serving->totals(), loop.now().unix_time);
   log.write(LogLevel::info, "relay ends", {}, loop.now().unix_time);
   return code;
 }
@@ -146,6 +184,10 @@ void add_relay_commands(CLI::App& app, Chosen& chosen) {
       "of --listen, where they look for it");
   command->add_flag("--no-tcp", settings->has_no_tcp, "Serve no nodes whose network blocks UDP")
       ->excludes("--listen-tcp");
+  command
+      ->add_option("--threads", settings->threads,
+                   "Threads that forward, 1 to 32, or \"auto\": one on each core")
+      ->capture_default_str();
   Draining::add_to(*command, settings->drain_timeout_s);
   settings->log.add_to(*command);
   command->footer(

@@ -20,14 +20,16 @@ void RelayShell::Sink::send(const SocketAddress& remote, std::span<const std::by
 
 std::expected<std::unique_ptr<RelayShell>, io::SocketError> RelayShell::create(
     io::Loop& loop, io::Resolver& resolver, Random& random, Log& log,
-    const io::UdpPort::Local& local, const node::RelayNode::Config& config,
+    const io::UdpPort::Local& local, std::size_t thread_count, node::RelayNode::Config config,
     node::Credential credential, Handlers handlers) {
+  const io::UdpSocket::Options options{.is_port_shared = thread_count > 1};
+  config.engine.is_replicated = thread_count > 1;
   // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): the constructor is private.
   std::unique_ptr<RelayShell> shell(new RelayShell(loop, resolver, random, log, config,
                                                    std::move(credential), std::move(handlers)));
   RelayShell& self = *shell;
   auto port = io::UdpPort::bind(
-      loop, self.buffers_, local, {},
+      loop, self.buffers_, local, options,
       {.on_datagrams =
            [&self](const io::Datagrams& datagrams) { self.driver_.on_datagrams(datagrams); },
        .on_writable = [&self] { self.driver_.on_writable(); },
@@ -36,6 +38,11 @@ std::expected<std::unique_ptr<RelayShell>, io::SocketError> RelayShell::create(
   shell->port_ = std::move(*port);
   shell->sink_.port = shell->port_.get();
   shell->driver_.use_port(*shell->port_);
+  // The port may be any: the others take the same.
+  for (std::size_t i = 1; i < thread_count; ++i) {
+    const auto added = shell->threads_.add({.ip = local.ip, .port = self.port()}, options, random);
+    if (!added) return std::unexpected(added.error());
+  }
   return shell;
 }
 
@@ -51,8 +58,9 @@ RelayShell::RelayShell(io::Loop& loop, io::Resolver& resolver, Random& random, L
       log_(log),
       handlers_(std::move(handlers)),
       node_(config, std::move(credential), random, sink_),
-      driver_(loop, node_, [this](Node::Effect& effect, const Now& now) { carry_out(effect, now); },
-              {}),
+      driver_(
+          loop, node_, [this](Node::Effect& effect, const Now& now) { carry_out(effect, now); },
+          [this](const Now&) { publish(); }),
       links_(loop, {},
              {.on_datagrams =
                   [this](const io::Datagrams& datagrams) { driver_.on_link_datagrams(datagrams); },
@@ -68,7 +76,10 @@ RelayShell::RelayShell(io::Loop& loop, io::Resolver& resolver, Random& random, L
               .is_used =
                   [this](const SocketAddress& link) {
                     return node_.engine().is_source(link, loop_.now().instant);
-                  }}) {
+                  }}),
+      threads_(loop, config.link.endpoint.route,
+               [this](const io::Datagrams& datagrams) { driver_.on_datagrams(datagrams); }),
+      retry_(loop, [this] { publish(); }) {
   sink_.links = &links_;
   driver_.use_links(links_);
 }
@@ -85,6 +96,26 @@ void RelayShell::start() {
   warn_about_buffers(log_, *port_, loop_.now().unix_time);
   node_.start(loop_.now());
   driver_.settle();
+  threads_.start();
+}
+
+void RelayShell::leave() {
+  threads_.stop();
+  driver_.leave();
+}
+
+void RelayShell::publish() {
+  constexpr Duration kRetry = std::chrono::milliseconds(5);
+  if (threads_.count() == 0) return;
+  threads_.publish(node_.engine(), node_.take_route_changes());
+  if (threads_.is_behind()) retry_.arm(loop_.now().instant + kRetry);
+}
+
+std::vector<RelayThreads::Totals> RelayShell::totals() const {
+  std::vector<RelayThreads::Totals> all = threads_.totals();
+  all.insert(all.begin(),
+             {.forwarding = node_.engine().totals(), .dropped_size = sink_.dropped_size});
+  return all;
 }
 
 void RelayShell::drain() {

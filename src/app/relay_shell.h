@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// app/relay_shell.h: a relay's socket around node::RelayNode.
+// app/relay_shell.h: a relay's sockets around node::RelayNode.
 //
 // Theory of operation
 //   Forwarded datagrams leave from the buffer that they were received into, in the same turn. When
@@ -9,6 +9,9 @@
 //
 //   Nodes whose network lets no UDP through come by TCP (app/link_port.h); their links are remote
 //   addresses like others.
+//
+//   This is the first thread of a relay, and by default the only one. The others forward, too
+//   (app/relay_threads.h); at the end of each turn they are told what has changed in the table.
 
 #include <cstdint>
 #include <expected>
@@ -20,6 +23,7 @@
 #include "app/log.h"
 #include "app/name_lookups.h"
 #include "app/node_driver.h"
+#include "app/relay_threads.h"
 #include "io/loop.h"
 #include "io/resolver.h"
 #include "io/udp.h"
@@ -36,10 +40,11 @@ class RelayShell {
     std::move_only_function<void()> on_drained;
   };
 
-  // Borrowed arguments outlive the shell. It fails if `local` cannot be bound.
+  // Borrowed arguments outlive the shell. It fails if `local` cannot be bound. `thread_count` is 1
+  // to RelayThreads::kThreadsMax.
   [[nodiscard]] static std::expected<std::unique_ptr<RelayShell>, io::SocketError> create(
       io::Loop& loop, io::Resolver& resolver, Random& random, Log& log,
-      const io::UdpPort::Local& local, const node::RelayNode::Config& config,
+      const io::UdpPort::Local& local, std::size_t thread_count, node::RelayNode::Config config,
       node::Credential credential, Handlers handlers);
   // listen_tcp lets nodes come by TCP, too. It fails if `local` cannot be had.
   [[nodiscard]] std::expected<void, io::SocketError> listen_tcp(const io::UdpPort::Local& local,
@@ -52,10 +57,11 @@ class RelayShell {
   void drain();
   // binding_count is for people.
   [[nodiscard]] std::size_t binding_count() const { return node_.engine().binding_count(); }
-  // leave tells the peers that this is the end; after the loop's.
-  void leave() { driver_.leave(); }
+  // leave ends the other threads and tells the peers that this is the end; after the loop's.
+  void leave();
   [[nodiscard]] std::uint16_t port() const { return port_->port(); }
-  [[nodiscard]] std::uint64_t dropped_size() const { return sink_.dropped_size; }
+  // totals returns what each thread has forwarded, the first one's at the front; after leave().
+  [[nodiscard]] std::vector<RelayThreads::Totals> totals() const;
 
  private:
   using Node = node::RelayNode;
@@ -71,6 +77,7 @@ class RelayShell {
   RelayShell(io::Loop& loop, io::Resolver& resolver, Random& random, Log& log,
              const Node::Config& config, node::Credential credential, Handlers handlers);
   void carry_out(Node::Effect& effect, const Now& now);
+  void publish();
 
   io::Loop& loop_;
   NameLookups lookups_;
@@ -83,6 +90,8 @@ class RelayShell {
   std::unique_ptr<LinkPort> link_port_;
   io::UdpBuffers buffers_;
   std::unique_ptr<io::UdpPort> port_;
+  RelayThreads threads_;
+  io::Timer retry_;  // An update did not fit.
 };
 
 }  // namespace zt::app

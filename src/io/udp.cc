@@ -63,15 +63,15 @@ std::expected<Descriptor, SocketError> open_socket(bool is_v4, const UdpSocket::
   set_buffer_sizes(number, options);
   // Without GRO a train is one datagram, without ECN it has no mark: slower, and still right.
   (void)set_option(number, SOL_UDP, UDP_GRO, 1);
-  bool is_set = true;
+  bool is_set = !options.is_port_shared || set_option(number, SOL_SOCKET, SO_REUSEPORT, 1);
   if (is_v4) {
     (void)set_option(number, IPPROTO_IP, IP_RECVTOS, 1);
     if (!options.is_fragmented) {
-      is_set = set_option(number, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE);
+      is_set = is_set && set_option(number, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE);
     }
   } else {
     (void)set_option(number, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
-    is_set = set_option(number, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+    is_set = is_set && set_option(number, IPPROTO_IPV6, IPV6_V6ONLY, 1);
     if (!options.is_fragmented) {
       is_set = is_set && set_option(number, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE);
     }

@@ -103,6 +103,9 @@ class UdpSocket {
     // Sizes of the kernel's buffers; 0 leaves the default. A QUIC window of 4 MiB must fit.
     std::size_t receive_buffer_size = 8 << 20;
     std::size_t send_buffer_size = 8 << 20;
+    // Several sockets of this user have the port; the kernel spreads remote addresses over them
+    // (SO_REUSEPORT).
+    bool is_port_shared = false;
     bool is_fragmented = false;  // The kernel may fragment (for payload that is not QUIC).
     // What is taken before others have their turn: the last call may go over it by 1 MiB. Opening
     // 1 MiB of QUIC packets takes about a millisecond.

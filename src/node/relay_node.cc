@@ -70,6 +70,12 @@ void RelayNode::handle_timeout(const Now& now) {
   take_engine_outputs();
 }
 
+std::vector<relay::RouteChange> RelayNode::take_route_changes() {
+  std::vector<relay::RouteChange> changes;
+  while (const auto change = engine_.poll_change()) changes.push_back(*change);
+  return changes;
+}
+
 std::optional<RelayNode::Effect> RelayNode::poll_effect(const Now& now) {
   if (effects_.empty()) take_link_events(now);
   if (effects_.empty() && is_draining_ && bindings_.empty() && !std::exchange(is_drained_, true)) {

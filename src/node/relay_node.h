@@ -30,6 +30,7 @@
 #include <map>
 #include <optional>
 #include <variant>
+#include <vector>
 
 #include "node/link.h"
 #include "node/notice.h"
@@ -103,6 +104,9 @@ class RelayNode {
   void lookup_done(LookupKey key, const std::vector<IpAddress>& addresses, bool is_name_absent,
                    const Now& now);
 
+  // take_route_changes returns what has changed in the table since the last call, for replicas of
+  // it (engine.is_replicated).
+  [[nodiscard]] std::vector<relay::RouteChange> take_route_changes();
   [[nodiscard]] const relay::Engine& engine() const { return engine_; }
   [[nodiscard]] const Link& link() const { return link_; }
 
