@@ -106,6 +106,7 @@ std::size_t KeyedHash::operator()(const SocketAddress& address) const noexcept {
 
 Engine::Engine(const Limits& limits, Random& random)
     : limits_(limits), hash_(KeyedHash::make(random)), bindings_(0, hash_), sources_(0, hash_) {
+  ZT_ASSERT(!limits.is_replicated || limits.rate_bytes_per_s == 0);
   // Short chains; a table grows in bind() only, never while it forwards.
   bindings_.max_load_factor(0.7F);
   sources_.max_load_factor(0.7F);
