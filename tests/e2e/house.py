@@ -80,6 +80,11 @@ class Role:
         self.process.terminate()
         return self.process.wait(timeout=40)
 
+    def stop_at_once(self):
+        """Tells it twice, by two signals: two of one kind may arrive as one."""
+        self.process.send_signal(signal.SIGINT)
+        return self.stop()
+
     @property
     def pid(self):
         return self.process.pid

@@ -77,11 +77,9 @@ def story(home):
     home.check("the relay has four threads", thread_count(home.relay) == 4,
                str(thread_count(home.relay)))
     streams(home, hosts)
-    home.relay.process.terminate()
-    home.relay.process.terminate()
-    code = home.relay.stop()
+    code = home.relay.stop_at_once()
     log = home.relay.log()
-    home.check("SIGTERM, twice, ends all threads, with 0", code == 0, f"{code}: {log[-800:]}")
+    home.check("two signals end all threads, with 0", code == 0, f"{code}: {log[-800:]}")
     threads = [dict(re.findall(r"(\w+)=(\d+)", line)) for line in log.splitlines()
                if "a thread has forwarded" in line]
     home.say(str(threads))
