@@ -36,7 +36,7 @@ class LinkSockets {
  public:
   struct Limits {
     std::size_t links_max = 4096;
-    std::size_t links_per_source_max = 256;
+    std::size_t links_per_source_max = 1024;  // An office behind one address.
     Duration unused_timeout = std::chrono::seconds(10);
     http::DatagramLink::Limits link;
   };

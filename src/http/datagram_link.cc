@@ -47,7 +47,7 @@ bool DatagramLink::pull(BytesView& ciphertext, LinkWorkspace& workspace) {
   const std::size_t before = workspace.end_;
   bool has_moved = true;
   while (has_moved && workspace.end_ < LinkWorkspace::kSize / 2) {
-    BytesView source = ciphertext_.empty() ? ciphertext : BytesView(ciphertext_);
+    const BytesView source = ciphertext_.empty() ? ciphertext : BytesView(ciphertext_);
     const std::size_t taken = source.empty() ? 0 : tls_->receive(source);
     if (ciphertext_.empty()) {
       ciphertext = ciphertext.subspan(taken);
@@ -95,7 +95,8 @@ std::optional<wire::FramedTrain> DatagramLink::next_train(LinkWorkspace& workspa
     fail("the peer sends no datagrams");
     return std::nullopt;
   }
-  if (*train) workspace.begin_ += (*train)->consumed;
+  if (train->consumed == 0) return std::nullopt;
+  workspace.begin_ += train->consumed;
   return *train;
 }
 

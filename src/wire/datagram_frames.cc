@@ -9,35 +9,34 @@ namespace zt::wire {
 
 namespace {
 
-// datagram_of returns the datagram of the first frame; nothing if it is not complete.
-std::expected<std::optional<BytesView>, FrameError> datagram_of(BytesView buffer) {
+// datagram_of returns the datagram of the first frame; none of no bytes if it is not complete.
+std::expected<BytesView, FrameError> datagram_of(BytesView buffer) {
   Reader reader(buffer);
   const auto size = reader.u16();
-  if (!size) return std::nullopt;
+  if (!size) return BytesView();
   if (*size == 0) return std::unexpected(FrameError::empty);
   if (*size > kFramedSizeMax) return std::unexpected(FrameError::too_large);
-  return reader.bytes(*size);
+  return reader.bytes(*size).value_or(BytesView());
 }
 
 }  // namespace
 
-std::expected<std::optional<FramedTrain>, FrameError> take_train(std::span<std::byte> buffer) {
+std::expected<FramedTrain, FrameError> take_train(std::span<std::byte> buffer) {
   const auto first = datagram_of(buffer);
   if (!first) return std::unexpected(first.error());
-  if (!*first) return std::nullopt;
-  const std::size_t segment_size = (*first)->size();
+  if (first->empty()) return FramedTrain();
+  const std::size_t segment_size = first->size();
   std::size_t read = kFrameHeaderSize + segment_size;
   std::size_t joined = read;
   for (std::size_t count = 1; count < kTrainSegmentsMax; ++count) {
-    const auto next = datagram_of(buffer.subspan(read));
     // A frame that makes no sense is told of once the train before it is done with.
-    if (!next || !*next || (*next)->size() > segment_size) break;
-    const std::size_t size = (*next)->size();
-    if (joined - kFrameHeaderSize + size > kTrainSizeMax) break;
-    std::ranges::copy(**next, buffer.subspan(joined).begin());
-    joined += size;
-    read += kFrameHeaderSize + size;
-    if (size < segment_size) break;
+    const BytesView next = datagram_of(buffer.subspan(read)).value_or(BytesView());
+    if (next.empty() || next.size() > segment_size) break;
+    if (joined - kFrameHeaderSize + next.size() > kTrainSizeMax) break;
+    std::ranges::copy(next, buffer.subspan(joined).begin());
+    joined += next.size();
+    read += kFrameHeaderSize + next.size();
+    if (next.size() < segment_size) break;
   }
   return FramedTrain{.bytes = buffer.subspan(kFrameHeaderSize, joined - kFrameHeaderSize),
                      .segment_size = segment_size,

@@ -17,7 +17,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <expected>
-#include <optional>
 #include <span>
 
 #include "zt/base/bytes.h"
@@ -34,17 +33,16 @@ enum class FrameError : std::uint8_t {
   too_large,  // More than kFramedSizeMax.
 };
 
-// FramedTrain is what take_train found at the front of its buffer.
+// FramedTrain is what take_train found at the front of its buffer. Nothing is consumed if not even
+// one frame is complete.
 struct FramedTrain {
   BytesView bytes;               // The datagrams, one behind the other, in the buffer.
   std::size_t segment_size = 0;  // Of each but the last, which may be shorter.
   std::size_t consumed = 0;      // Bytes of the buffer that are done with, from its front.
 };
 
-// take_train joins the first frames of `buffer`, overwriting what it consumes; nothing if not even
-// one is complete.
-[[nodiscard]] std::expected<std::optional<FramedTrain>, FrameError> take_train(
-    std::span<std::byte> buffer);
+// take_train joins the first frames of `buffer`, overwriting what it consumes.
+[[nodiscard]] std::expected<FramedTrain, FrameError> take_train(std::span<std::byte> buffer);
 
 // framed_size returns how many bytes append_frames adds for a train that it takes.
 [[nodiscard]] std::size_t framed_size(std::size_t size, std::size_t segment_size);
