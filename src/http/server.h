@@ -153,7 +153,7 @@ class Server {
   void pump(TcpKey key, Connection& connection, Instant now);
   bool pump_once(TcpKey key, Connection& connection, Instant now);
   [[nodiscard]] bool is_upgrade(const Http1Request& request) const;
-  void hand_over(TcpKey key, Connection& connection);
+  void hand_over(TcpKey key, Connection& connection, std::string early);
   void account(Connection& connection);
   void handle_connection_timeout(TcpKey key, Instant now);
 

@@ -134,7 +134,9 @@ void Server::pump(TcpKey key, Connection& connection, Instant now) {
   while (pump_once(key, connection, now)) {
   }
   account(connection);
-  if (connection.early && connection.http->to_send().empty()) return hand_over(key, connection);
+  if (connection.early && connection.http && connection.http->to_send().empty()) {
+    return hand_over(key, connection, std::move(*connection.early));
+  }
   const bool is_failed = connection.tls->state() == TlsSession::State::failed;
   const bool is_peer_gone = is_failed || connection.tls->is_receive_ended();
   if (is_peer_gone) {
@@ -203,9 +205,9 @@ bool Server::is_upgrade(const Http1Request& request) const {
 }
 
 // hand_over lets go of a connection whose 101 is with TLS.
-void Server::hand_over(TcpKey key, Connection& connection) {
+void Server::hand_over(TcpKey key, Connection& connection, std::string early) {
   upgraded_.emplace_back(key, Upgraded{.tls = std::move(connection.tls),
-                                       .early = *std::move(connection.early),
+                                       .early = std::move(early),
                                        .ciphertext = std::move(connection.received)});
   closed(key);
 }
