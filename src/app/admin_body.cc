@@ -134,6 +134,22 @@ BodyOrSentence token_body(const TokenArguments& arguments) {
   return body;
 }
 
+Json path_body(const PathArguments& arguments) {
+  Json path = {{"paths", arguments.paths.empty() ? "any" : arguments.paths}};
+  if (!arguments.relays.empty()) path["relays"] = arguments.relays;
+  if (!arguments.regions.empty()) path["regions"] = arguments.regions;
+  if (arguments.is_own_first) path["own_first"] = true;
+  return path;
+}
+
+BodyOrSentence network_body(const NetworkArguments& arguments) {
+  Json body = Json::object();
+  add_text(body, "name", arguments.name);
+  if (!arguments.path.is_empty()) body["path"] = path_body(arguments.path);
+  if (body.empty()) return std::unexpected("nothing to change was given: see --help");
+  return body;
+}
+
 BodyOrSentence resource_body(const ResourceArguments& arguments) {
   Json body = Json::object();
   add_text(body, "name", arguments.name);
@@ -148,6 +164,7 @@ BodyOrSentence resource_body(const ResourceArguments& arguments) {
   }
   if (!arguments.aliases.empty()) body["aliases"] = arguments.aliases;
   if (arguments.is_without_aliases) body["aliases"] = Json::array();
+  if (!arguments.path.is_empty()) body["path"] = path_body(arguments.path);
   if (body.empty()) return std::unexpected("nothing to change was given: see --help");
   return body;
 }

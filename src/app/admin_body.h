@@ -59,6 +59,27 @@ struct TokenArguments {
 };
 [[nodiscard]] BodyOrSentence token_body(const TokenArguments& arguments);
 
+// PathArguments are the flags of a path rule; what is given replaces the whole rule.
+struct PathArguments {
+  std::string paths;                // "any", "never-relay", "always-relay"; "inherit".
+  std::vector<std::string> relays;  // Ids.
+  std::vector<std::string> regions;
+  bool is_own_first = false;
+
+  [[nodiscard]] bool is_empty() const {
+    return paths.empty() && relays.empty() && regions.empty() && !is_own_first;
+  }
+};
+// path_body returns the object "path".
+[[nodiscard]] wire::Json path_body(const PathArguments& arguments);
+
+struct NetworkArguments {
+  std::string name;
+  PathArguments path;
+};
+// network_body fails if nothing was given.
+[[nodiscard]] BodyOrSentence network_body(const NetworkArguments& arguments);
+
 struct ResourceArguments {
   std::string name;
   std::string network;  // An id.
@@ -67,6 +88,7 @@ struct ResourceArguments {
   std::string udp;
   std::vector<std::string> aliases;
   bool is_without_aliases = false;  // Removes them.
+  PathArguments path;
 };
 // resource_body fails if nothing was given.
 [[nodiscard]] BodyOrSentence resource_body(const ResourceArguments& arguments);

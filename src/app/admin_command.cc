@@ -89,10 +89,9 @@ void add_relay_token(CLI::App& parent, Chosen& chosen) {
 void add_node_commands(CLI::App& admin, Chosen& chosen) {
   CLI::App& network =
       add_kind_group(admin, kNetworks, "Networks: where connectors and resources are");
-  add_create_plain(network, chosen, kNetworks);
+  add_network_changes(network, chosen);
   add_list(network, chosen, kNetworks);
   add_show(network, chosen, kNetworks);
-  add_update(network, chosen, kNetworks);
   add_delete(network, chosen, kNetworks);
 
   CLI::App& connector =

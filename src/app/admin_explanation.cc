@@ -17,12 +17,15 @@ constexpr std::size_t kListedMax = 100'000;
 std::string resource_text(const Json& resource) {
   const bool is_enabled = wire::boolean_member(resource, "enabled").value_or(false);
   const bool has_port = wire::boolean_member(resource, "offers_port").value_or(false);
-  const std::string text =
+  std::string text =
       fmt::format("\nresource \"{}\" ({}): {}, {} the port, connectors online: {}\n",
                   printable(wire::text_or_empty(resource, "name")),
                   printable(wire::text_or_empty(resource, "id")),
                   is_enabled ? "enabled" : "disabled", has_port ? "offers" : "does not offer",
                   wire::integer_member(resource, "connectors_online").value_or(0));
+  if (const std::string path = wire::text_or_empty(resource, "path"); !path.empty()) {
+    text += fmt::format("paths: {}\n", printable(path));
+  }
   const Json* const rules = wire::array_member(resource, "rules", kListedMax);
   if (rules == nullptr || rules->empty()) return text + "no rule names it\n";
   Table table({"RULE", "ID", "EFFECT", "HERE IT"});

@@ -85,6 +85,14 @@ void add_update(CLI::App& parent, Chosen& chosen, const Kind& kind,
 // add_create_plain adds the creation of objects that have nothing but a name.
 void add_create_plain(CLI::App& parent, Chosen& chosen, const Kind& kind);
 
+// add_path_options adds the flags of a path rule; that of a resource may be its network's.
+// find_relays replaces the names of relays by ids.
+void add_path_options(CLI::App& leaf, PathArguments& path, bool has_network);
+[[nodiscard]] Done find_relays(const AdminSession& session, PathArguments& path);
+
+// add_network_changes adds the creation and the update of networks.
+void add_network_changes(CLI::App& parent, Chosen& chosen);
+
 // add_kind_group adds the command under which those of one kind stand.
 CLI::App& add_kind_group(CLI::App& admin, const Kind& kind, const std::string& summary);
 

@@ -28,6 +28,9 @@ Attempt<Json> resource_changes(const AdminSession& session, const ResourceComman
     if (!network) return std::unexpected(network.error());
     changes.network = std::move(*network);
   }
+  if (const Done found = find_relays(session, changes.path); !found) {
+    return std::unexpected(found.error());
+  }
   auto body = resource_body(changes);
   if (!body) return usage(body.error());
   return std::move(*body);
@@ -68,6 +71,7 @@ void add_resource_options(CLI::App& leaf, ResourceArguments& changes, bool is_cr
     leaf.add_flag("--no-aliases", changes.is_without_aliases, "Remove all aliases")
         ->excludes(alias);
   }
+  add_path_options(leaf, changes.path, true);
 }
 
 void add_resource_create(CLI::App& parent, Chosen& chosen) {
@@ -92,7 +96,11 @@ void add_resource_update(CLI::App& parent, Chosen& chosen) {
   leaf.add_option("--name", command->changes.name, "New name");
   add_resource_options(leaf, command->changes, false);
   add_json_flag(leaf, command);
-  leaf.footer("Example:\n  zt admin resource update db --tcp 5432,6432");
+  leaf.footer(
+      "Examples:\n"
+      "  zt admin resource update db --tcp 5432,6432\n"
+      "  zt admin resource update db --paths never-relay\n"
+      "  zt admin resource update db --paths inherit");
 }
 
 // --- Rules.

@@ -86,6 +86,7 @@ struct Pong {
   std::string line;
   bool is_ok = false;
   bool is_direct = false;
+  bool is_relay_only = false;
 };
 
 std::expected<Pong, ControlFailure> ping_once(const Query& query) {
@@ -94,7 +95,8 @@ std::expected<Pong, ControlFailure> ping_once(const Query& query) {
   const wire::Json object = wire::parse_json_object(answer->line);
   return Pong{.line = std::move(answer->line),
               .is_ok = wire::boolean_member(object, "ok").value_or(false),
-              .is_direct = wire::text_or_empty(object, "path") == "direct"};
+              .is_direct = wire::text_or_empty(object, "path") == "direct",
+              .is_relay_only = wire::text_or_empty(object, "path_rule") == "always-relay"};
 }
 
 void show_pong(const Query& query, const Pong& pong) {
@@ -102,9 +104,11 @@ void show_pong(const Query& query, const Pong& pong) {
     fmt::print("{}\n", pong.line);
   } else if (pong.is_ok) {
     const wire::Json object = wire::parse_json_object(pong.line);
-    fmt::print("{}: connected in {:.1f} ms, {} round trip {:.1f} ms\n", query.target,
+    const auto rule = wire::text_member(object, "path_rule").value_or("any");
+    fmt::print("{}: connected in {:.1f} ms, {} round trip {:.1f} ms{}\n", query.target,
                number_in(object, "time_ms"), wire::text_member(object, "path").value_or("-"),
-               number_in(object, "round_trip_ms"));
+               number_in(object, "round_trip_ms"),
+               rule == "any" ? "" : fmt::format(" (path rule: {})", rule));
   } else {
     fmt::print(stderr, "zt: {}\n", failure_of(pong.line).sentence);
   }
@@ -137,7 +141,8 @@ ExitCode ping(const Query& query) {
     }
     if (query.is_until_direct && now >= end) {
       return fail(ExitCode::unreachable,
-                  fmt::format("the path was not direct within {} s", query.timeout_s));
+                  fmt::format("the path was not direct within {} s{}", query.timeout_s,
+                              pong->is_relay_only ? ": its path rule is always-relay" : ""));
     }
     if (!query.is_until_direct && sent == query.count) break;
     std::this_thread::sleep_for(kInterval);

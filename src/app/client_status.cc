@@ -78,6 +78,7 @@ Json resources_json(const client::Status& status) {
                     {"tcp", ports_json(resource.tcp)},
                     {"udp", ports_json(resource.udp)},
                     {"flows", resource.flow_count},
+                    {"path_rule", describe(resource.path)},
                     {"last_decision", resource.last_decision}});
   }
   return list;
@@ -122,8 +123,9 @@ Json connectors_json(const node::ClientNode& node, const client::Status& status,
   for (const client::ConnectorStatus& connector : status.connectors) {
     Json entry = {{"id", connector.id.text},           {"name", connector.name},
                   {"ready", connector.is_ready},       {"silent", connector.is_silent},
-                  {"draining", connector.is_draining}, {"flows", connector.flow_count}};
-    if (const auto path = node.path_to(connector.id)) {
+                  {"draining", connector.is_draining}, {"path_rule", describe(connector.path)},
+                  {"flows", connector.flow_count}};
+    if (const auto path = node.path_to(connector.key)) {
       entry["path"] = path->text;
       entry["by"] = path->is_over_tcp ? "TCP" : "UDP";
       entry["remote"] = path->remote.to_text();
@@ -131,7 +133,7 @@ Json connectors_json(const node::ClientNode& node, const client::Status& status,
       entry["packets_lost"] = path->statistics.packets_lost;
       entry["packets_sent"] = path->statistics.packets_sent;
     }
-    entry["pairs"] = pairs_json(node.pairs_to(connector.id, now));
+    entry["pairs"] = pairs_json(node.pairs_to(connector.key, now));
     list.push_back(std::move(entry));
   }
   return list;
@@ -231,6 +233,11 @@ std::string paths_text(std::string_view json) {
   const Json object = wire::parse_json_object(json);
   if (!object.is_object()) return std::string(json);
   Table table({"CONNECTOR", "REMOTE", "KIND", "STATE", "ROUND TRIP", "PINGS", "LOST", "SEEN AS"});
+  Table rules({"RESOURCE", "PATH RULE"});
+  for (const Json& resource : member(object, "resources")) {
+    const std::string rule = text(resource, "path_rule");
+    if (!rule.empty() && rule != describe(PathRule{})) rules.add({text(resource, "name"), rule});
+  }
   for (const Json& connector : member(object, "connectors")) {
     const std::string name = text(connector, "name");
     if (text(connector, "path") != "direct") {
@@ -244,8 +251,10 @@ std::string paths_text(std::string_view json) {
                  count(pair, "lost_of_last_16"), text(pair, "observed", "-")});
     }
   }
-  return table.is_empty() ? "no connections: paths are looked for when a flow is open\n"
-                          : table.to_text();
+  const std::string paths = table.is_empty()
+                                ? "no connections: paths are looked for when a flow is open\n"
+                                : table.to_text();
+  return rules.is_empty() ? paths : paths + "\n" + rules.to_text();
 }
 
 std::string resources_text(std::string_view json) {

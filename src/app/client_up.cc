@@ -79,6 +79,16 @@ std::expected<IngressWishes, Failure> parse_ingress(const ClientUpSettings& sett
   return wishes;
 }
 
+// check_network is netcheck_of, with the path rules of the resources that this client may reach.
+Netcheck check_network(ClientShell& shell) {
+  Netcheck check = netcheck_of(shell.node().link());
+  for (const client::ResourceStatus& resource : shell.node().status(shell.loop().now()).resources) {
+    if (resource.path == PathRule{}) continue;
+    check.path_rules.push_back({.resource = resource.name, .rule = describe(resource.path)});
+  }
+  return check;
+}
+
 // Ingress holds the adapters that run.
 struct Ingress {
   std::vector<std::unique_ptr<TcpForward>> tcp;
@@ -177,7 +187,7 @@ ControlServer::Handlers control_handlers(ClientShell& shell, const ClientFacts& 
               [&shell, &facts, &ingress] {
                 return status_json(shell.node(), facts, ingress, shell.loop().now());
               },
-          .netcheck = [&shell] { return netcheck_json(netcheck_of(shell.node().link())); },
+          .netcheck = [&shell] { return netcheck_json(check_network(shell)); },
           .down = [&shell] { shell.loop().stop(); }};
 }
 

@@ -167,6 +167,7 @@ void ControlServer::answer_flow(std::uint64_t number, bool is_ping,
                    {"time_ms", to_milliseconds(shell_.loop().now().instant - connection.asked)}};
     if (const auto path = shell_.node().path_of(flow)) {
       answer["path"] = path->text;
+      answer["path_rule"] = zt::to_text(path->rule);
       answer["round_trip_ms"] = to_milliseconds(path->statistics.rtt_smoothed);
     }
     shell_.close(flow);

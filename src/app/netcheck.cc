@@ -270,6 +270,10 @@ std::string netcheck_json(const Netcheck& check) {
                  {"ipv4", family_json(check.nat.v4)},
                  {"ipv6", family_json(check.nat.v6)},
                  {"conclusion", conclusion(check)}};
+  object["path_rules"] = Json::array();
+  for (const Netcheck::PathRuleOf& entry : check.path_rules) {
+    object["path_rules"].push_back({{"resource", entry.resource}, {"rule", entry.rule}});
+  }
   add_contact(object["controller"], check.controller);
   for (const Netcheck::Relay& relay : check.relays) object["relays"].push_back(relay_json(relay));
   for (const SocketAddress& address : check.advertised) {
@@ -303,6 +307,11 @@ std::string netcheck_text(std::string_view json) {
                 relay_state_text(relay)});
   }
   if (!relays.is_empty()) fmt::format_to(out, "\n{}", relays.to_text());
+  for (const Json& entry : member(object, "path_rules")) {
+    fmt::format_to(out, "\npath rule   \"{}\": {}",
+                   printable(wire::text_or_empty(entry, "resource")),
+                   printable(wire::text_or_empty(entry, "rule")));
+  }
   fmt::format_to(out, "\nconclusion  {}\n", printable(wire::text_or_empty(object, "conclusion")));
   return shown;
 }

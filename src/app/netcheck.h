@@ -47,6 +47,12 @@ struct Netcheck {
   std::uint16_t port = 0;  // 0: the machine does not tell its addresses.
   std::vector<SocketAddress> advertised;
   path::NatVerdict nat;
+  // PathRuleOf is a resource that may not be reached by any path.
+  struct PathRuleOf {
+    std::string resource;
+    std::string rule;
+  };
+  std::vector<PathRuleOf> path_rules;
 
   // is_udp_blocked: whatever is up is so over TCP.
   [[nodiscard]] bool is_udp_blocked() const;

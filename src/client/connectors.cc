@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <tuple>
 
 #include "zt/base/assert.h"
 #include "zt/client/engine.h"
@@ -10,6 +11,36 @@
 #include "zt/path/relay_choice.h"
 
 namespace zt::client {
+
+// --- Relays in common.
+
+// common_relays lists where both are bound, as far as the rule allows: those that it prefers, and
+// then the others, the best first. What the other end has not measured counts as far as the
+// farthest that it has.
+template <class Reachable>
+std::vector<RelayId> Engine::common_relays(const Reachable& reachable, const PathRule& path) const {
+  const std::map<RelayId, Duration>& round_trips = reachable.round_trips;
+  Duration farthest{};
+  for (const auto& [relay, round_trip] : round_trips) farthest = std::max(farthest, round_trip);
+  std::vector<path::RelayOption> options;
+  for (const RelayId& id : reachable.relays) {
+    const auto relay = relays_.find(id);
+    if (relay == relays_.end() || !allows(path, id)) continue;
+    const auto theirs = round_trips.find(id);
+    options.push_back({.relay = id,
+                       .round_trip = relay->second.round_trip +
+                                     (theirs == round_trips.end() ? farthest : theirs->second),
+                       .load = relay->second.load});
+  }
+  std::vector<RelayId> result;
+  for (path::RelayOption& option : path::in_order(std::move(options), self_.device.text)) {
+    result.push_back(std::move(option.relay));
+  }
+  std::ranges::stable_partition(result,
+                                [&](const RelayId& relay) { return is_preferred(path, relay); });
+  std::ranges::stable_partition(result, [&](const RelayId& relay) { return is_lasting(relay); });
+  return result;
+}
 
 // --- A flow wants a connector.
 
@@ -41,7 +72,8 @@ void Engine::want_connector(FlowKey key, const Now& now) {
     peer.round_trips = candidate->connector->round_trips;
     join(key, *candidate->peer, now);
   } else if (make_room_for_peer()) {
-    join(key, connect(*candidate->connector, candidate->relay, now), now);
+    const PathRule path = path_rule_of(access);
+    join(key, connect(*candidate->connector, candidate->relay, path, now), now);
   } else {
     refuse(key, {.kind = Outcome::Kind::limit, .text = "too many connectors are in use"}, now);
   }
@@ -54,19 +86,24 @@ void Engine::want_relay(FlowKey key, const Access& access, const Now& now) {
   flow.step_deadline = now.instant + limits_.connect_timeout;
   schedule(key, flow);
   if (relays_.empty()) return;
+  const PathRule path = path_rule_of(access);
   BindAt bind;
   for (const GrantedConnector* connector : in_order(access)) {
-    const auto nearest = std::ranges::min_element(connector->relays, {}, [&](const RelayId& relay) {
+    const auto rank = [&](const RelayId& relay) {
       const auto known = connector->round_trips.find(relay);
-      return known == connector->round_trips.end() ? Duration::max() : known->second;
-    });
-    if (nearest != connector->relays.end()) bind.relays.push_back(*nearest);
+      const bool is_known = known != connector->round_trips.end();
+      return std::tuple(!allows(path, relay), !is_preferred(path, relay),
+                        is_known ? known->second : Duration::max());
+    };
+    const auto best = std::ranges::min_element(connector->relays, {}, rank);
+    if (best != connector->relays.end() && allows(path, *best)) bind.relays.push_back(*best);
     if (bind.relays.size() == 2) break;  // One may be dead.
   }
   if (!bind.relays.empty()) outputs_.emplace_back(std::move(bind));
 }
 
-PeerKey Engine::connect(const GrantedConnector& connector, const RelayId& relay, const Now& now) {
+PeerKey Engine::connect(const GrantedConnector& connector, const RelayId& relay,
+                        const PathRule& path, const Now& now) {
   const auto key = PeerKey(++last_peer_);
   Peer peer;
   peer.connector = connector.id;
@@ -75,6 +112,7 @@ PeerKey Engine::connect(const GrantedConnector& connector, const RelayId& relay,
   peer.relays = connector.relays;
   peer.round_trips = connector.round_trips;
   peer.relay = relay;
+  peer.path = path;
   peer.connect_deadline = now.instant + limits_.connect_timeout;
   peer.round_trip = relays_.find(relay)->second.round_trip;
   peer.hearing = Hearing::listening;
@@ -85,19 +123,21 @@ PeerKey Engine::connect(const GrantedConnector& connector, const RelayId& relay,
                                   .connector = connector.id,
                                   .certificate = connector.certificate,
                                   .route = connector.route,
-                                  .relay = relay});
+                                  .relay = relay,
+                                  .paths = path.paths});
   return key;
 }
 
 // retry_doubtful connects to those of the grant's connectors that failed some time ago, for nobody.
 void Engine::retry_doubtful(const Access& access, const Now& now) {
+  const PathRule path = path_rule_of(access);
   for (const GrantedConnector& connector : access.held().connectors) {
     const auto doubted = doubts_.find(connector.id);
     const bool is_due = doubted != doubts_.end() && doubted->second.retry <= now.instant;
-    if (!is_due || find_peer(connector)) continue;
-    const auto relays = common_relays(connector.relays, connector.round_trips);
+    if (!is_due || find_peer(connector, path)) continue;
+    const auto relays = common_relays(connector, path);
     if (relays.empty() || peers_.size() >= limits_.connectors_max) continue;
-    (void)connect(connector, relays.front(), now);  // It becomes ready, or fails, by itself.
+    (void)connect(connector, relays.front(), path, now);  // It becomes ready, or fails, by itself.
   }
 }
 
@@ -121,12 +161,13 @@ std::optional<Engine::Candidate> Engine::find_candidate(const Flow& flow,
     return std::ranges::find(flow.tried, std::pair(connector, relay)) != flow.tried.end();
   };
   const std::vector<const GrantedConnector*> connectors = in_order(access);
+  const PathRule path = path_rule_of(access);
   std::optional<Candidate> last_resort;
   bool has_more = true;
   for (std::size_t round = 0; has_more; ++round) {
     has_more = false;
     for (const GrantedConnector* connector : connectors) {
-      if (const auto peer = find_peer(*connector)) {
+      if (const auto peer = find_peer(*connector, path)) {
         const RelayId& relay = peers_.find(*peer)->second.relay;
         if (is_tried(connector->id, relay)) continue;
         Candidate candidate{connector, relay, peer};
@@ -134,7 +175,7 @@ std::optional<Engine::Candidate> Engine::find_candidate(const Flow& flow,
         if (!last_resort) last_resort = candidate;
         continue;
       }
-      const std::vector<RelayId> relays = common_relays(connector->relays, connector->round_trips);
+      const std::vector<RelayId> relays = common_relays(*connector, path);
       if (round >= relays.size()) continue;
       has_more = true;
       if (!is_tried(connector->id, relays[round])) {
@@ -153,13 +194,14 @@ bool Engine::is_last_resort(const Candidate& candidate) const {
 
 std::vector<const GrantedConnector*> Engine::in_order(const Access& access) const {
   const std::vector<GrantedConnector>& connectors = access.held().connectors;
+  const PathRule path = path_rule_of(access);
   std::vector<ConnectorLoad> loads;
   loads.reserve(connectors.size());
   for (const GrantedConnector& connector : connectors) {
     ConnectorLoad load{.id = connector.id,
                        .weight = connector.weight,
                        .is_doubtful = doubts_.contains(connector.id)};
-    if (const auto key = find_peer(connector)) {
+    if (const auto key = find_peer(connector, path)) {
       const Peer& peer = peers_.find(*key)->second;
       load.own_flow_count = peer.flows.size();
       load.is_connected = peer.hearing != Hearing::silent && !peer.is_draining;
@@ -174,35 +216,21 @@ std::vector<const GrantedConnector*> Engine::in_order(const Access& access) cons
   return result;
 }
 
-std::optional<PeerKey> Engine::find_peer(const GrantedConnector& connector) const {
+std::optional<PeerKey> Engine::find_peer(const GrantedConnector& connector,
+                                         const PathRule& path) const {
   for (const auto& [key, peer] : peers_) {
-    if (peer.connector == connector.id && peer.certificate == connector.certificate) return key;
+    if (peer.connector == connector.id && peer.certificate == connector.certificate &&
+        peer.path == path) {
+      return key;
+    }
   }
   return std::nullopt;
 }
 
-// common_relays lists where both are bound, the best first. What the other end has not measured
-// counts as far as the farthest that it has.
-std::vector<RelayId> Engine::common_relays(const std::vector<RelayId>& relays,
-                                           const std::map<RelayId, Duration>& round_trips) const {
-  Duration farthest{};
-  for (const auto& [relay, round_trip] : round_trips) farthest = std::max(farthest, round_trip);
-  std::vector<path::RelayOption> options;
-  for (const RelayId& id : relays) {
-    const auto relay = relays_.find(id);
-    if (relay == relays_.end()) continue;
-    const auto theirs = round_trips.find(id);
-    options.push_back({.relay = id,
-                       .round_trip = relay->second.round_trip +
-                                     (theirs == round_trips.end() ? farthest : theirs->second),
-                       .load = relay->second.load});
-  }
-  std::vector<RelayId> result;
-  for (path::RelayOption& option : path::in_order(std::move(options), self_.device.text)) {
-    result.push_back(std::move(option.relay));
-  }
-  std::ranges::stable_partition(result, [&](const RelayId& relay) { return is_lasting(relay); });
-  return result;
+// path_rule_of: what the view does not show yet, the connector knows.
+PathRule Engine::path_rule_of(const Access& access) const {
+  const auto found = view_.resources.find(access.held().resource);
+  return found == view_.resources.end() ? PathRule{} : found->second.path;
 }
 
 // is_lasting tells whether we are bound at a relay that does not drain.
@@ -232,6 +260,10 @@ void Engine::give_up_connecting(FlowKey key, const Now& now) {
   } else if (flow.last_problem.empty()) {
     outcome.text =
         fmt::format("no relay in common with the connectors of \"{}\"", flow.resource_name);
+    const PathRule path = access.grant ? path_rule_of(access) : PathRule{};
+    if (path.use == RelayUse::only) {
+      outcome.text += fmt::format(" is allowed by its path rule ({})", describe(path));
+    }
   } else {
     outcome.text = fmt::format("no connector of \"{}\" can be reached: {}", flow.resource_name,
                                flow.last_problem);
@@ -267,6 +299,47 @@ void Engine::leave_slow_peers(FlowKey key, Flow& flow, const Now& now) {
     if (peer.flows.empty()) peer.idle_since = now.instant;
     schedule(peer_key, peer);
   }
+}
+
+// --- Paths that must be direct.
+
+// wait_for_direct shows the connector the grant, without which it tells no addresses.
+void Engine::wait_for_direct(FlowKey key, PeerKey peer_key, const Now& now) {
+  Flow& flow = flows_.find(key)->second;
+  const GrantIssued& grant = access_of(flow).held();
+  Peer& peer = peers_.find(peer_key)->second;
+  flow.state = State::wants_direct;
+  flow.step_deadline = now.instant + limits_.direct_timeout;
+  flow.grant = grant.id;
+  flow.decision = grant.decision;
+  flow.connector = peer.connector;
+  schedule(key, flow);
+  if (std::exchange(peer.is_presented, true)) return;
+  outputs_.emplace_back(PresentGrant{peer_key, grant.token.duplicate()});
+}
+
+void Engine::on(PathTaken& input, const Now& now) {
+  const auto found = peers_.find(input.peer);
+  if (found == peers_.end()) return;
+  found->second.is_direct = input.is_direct;
+  if (!input.is_direct) return;
+  const std::set<FlowKey> flows = found->second.flows;
+  for (const FlowKey key : flows) {
+    if (flows_.find(key)->second.state == State::wants_direct) open(key, input.peer, now);
+  }
+}
+
+void Engine::give_up_direct(FlowKey key, const Now& now) {
+  Flow& flow = flows_.find(key)->second;
+  const Peer& peer = peers_.find(*flow.peer)->second;
+  flow.last_problem = problem_with(
+      peer,
+      fmt::format("no direct path was found within {} s, and the path rule of \"{}\" is "
+                  "never-relay",
+                  std::chrono::duration_cast<std::chrono::seconds>(limits_.direct_timeout).count(),
+                  flow.resource_name));
+  leave_peer(key, flow, now);
+  want_connector(key, now);
 }
 
 bool Engine::make_room_for_peer() {
@@ -473,6 +546,7 @@ void Engine::on(RelayAvailable& input, const Now& now) {
     const bool is_ending = !is_lasting(peer.relay) && !input.is_draining;
     const bool is_stranded = peer.is_ready && (is_lost || is_ending);
     if (!is_stranded || std::ranges::find(peer.relays, input.relay) == peer.relays.end()) continue;
+    if (!allows(peer.path, input.relay)) continue;
     reroute(key, peer, input.relay, now);
   }
   std::vector<FlowKey> waiting;
@@ -497,7 +571,7 @@ void Engine::on(RelayLost& input, const Now& now) {
       lose_peer(key, "its relay was lost", now);
       continue;
     }
-    const std::vector<RelayId> others = common_relays(peer.relays, peer.round_trips);
+    const std::vector<RelayId> others = common_relays(peer, peer.path);
     if (others.empty()) continue;  // It waits for a relay, or dies of its own accord.
     reroute(key, peer, others.front(), now);
   }
@@ -515,7 +589,7 @@ void Engine::on(RelayDraining& input, const Now& now) {
 
 // leave_relay moves a connection off a relay that drains, if there is another one.
 void Engine::leave_relay(PeerKey key, Peer& peer, const Now& now) {
-  const std::vector<RelayId> others = common_relays(peer.relays, peer.round_trips);
+  const std::vector<RelayId> others = common_relays(peer, peer.path);
   if (others.empty() || !is_lasting(others.front())) return;
   reroute(key, peer, others.front(), now);
 }

@@ -139,12 +139,16 @@ void Engine::open(FlowKey key, PeerKey peer_key, const Now& now) {
     want_connector(key, now);
     return;
   }
+  if (peer.path.paths == Paths::never_relay && !peer.is_direct) {
+    wait_for_direct(key, peer_key, now);
+    return;
+  }
   flow.state = State::wants_answer;
   flow.step_deadline = now.instant + limits_.answer_timeout;
   flow.grant = grant.id;
   flow.decision = grant.decision;
   flow.connector = peer.connector;
-  flow.path = "relayed:" + peer.relay.text;
+  flow.path = peer.is_direct ? "direct" : "relayed:" + peer.relay.text;
   schedule(key, flow);
   outputs_.emplace_back(OpenFlow{.flow = key,
                                  .id = flow.id,
@@ -369,6 +373,14 @@ void Engine::expire_flow(FlowKey key, const Now& now) {
     case State::wants_connector:
       outcome.kind = Outcome::Kind::unreachable;
       outcome.text = fmt::format("no connector of \"{}\" answered in time", flow.resource_name);
+      break;
+    case State::wants_direct:
+      if (now.instant < flow.deadline) return give_up_direct(key, now);
+      outcome.kind = Outcome::Kind::unreachable;
+      outcome.text = fmt::format(
+          "no direct path to a connector of \"{}\" was found in time, and "
+          "its path rule is never-relay",
+          flow.resource_name);
       break;
     case State::wants_answer:
       outcome.text = fmt::format("the connector did not say in time whether {} answers",

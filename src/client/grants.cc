@@ -26,7 +26,8 @@ std::optional<policy::Resource> to_resource(const grant::ResourceEntry& entry) {
                             .aliases = {},
                             .tcp = entry.tcp,
                             .udp = entry.udp,
-                            .is_enabled = entry.is_enabled};
+                            .is_enabled = entry.is_enabled,
+                            .path = entry.path};
   for (const std::string& text : entry.aliases) {
     if (auto alias = policy::AddressPattern::parse(text)) {
       resource.aliases.push_back(*std::move(alias));

@@ -35,6 +35,7 @@ Status Engine::status(const Now& now) const {
          .udp = entry.udp,
          .aliases = entry.aliases,
          .flow_count = flow_counts[id],
+         .path = entry.path,
          .last_decision = decision == last_decisions_.end() ? "" : decision->second});
   }
   std::ranges::sort(status.resources, {}, [](const ResourceStatus& resource) {
@@ -55,9 +56,11 @@ Status Engine::status(const Now& now) const {
     return std::tie(grant.host, grant.protocol, grant.id.text);
   });
   for (const auto& [key, peer] : peers_) {
-    status.connectors.push_back({.id = peer.connector,
+    status.connectors.push_back({.key = key,
+                                 .id = peer.connector,
                                  .name = peer.name,
                                  .relay = peer.relay,
+                                 .path = peer.path,
                                  .is_ready = peer.is_ready,
                                  .is_silent = peer.hearing == Hearing::silent,
                                  .is_draining = peer.is_draining,

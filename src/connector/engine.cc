@@ -42,7 +42,8 @@ std::optional<policy::Resource> to_resource(const grant::ResourceEntry& entry) {
                           .aliases = std::move(aliases),
                           .tcp = entry.tcp,
                           .udp = entry.udp,
-                          .is_enabled = entry.is_enabled};
+                          .is_enabled = entry.is_enabled,
+                          .path = entry.path};
 }
 
 // named_address returns `host` if it is an address that one of the patterns names literally.
@@ -112,6 +113,8 @@ std::string_view to_text(CutReason reason) {
       return "the connector's configuration no longer includes the target";
     case CutReason::address_prohibited:
       return "the target's address became one that is never dialled";
+    case CutReason::path_forbidden:
+      return "the resource may not be reached by this path any more";
     case CutReason::peer_gone:
       return "the client's connection is gone";
   }
@@ -236,6 +239,9 @@ std::optional<CutReason> Engine::reason_to_end(const Flow& flow) const {
   const bool has_prohibited =
       flow.dialled ? is_prohibited(*flow.dialled) : std::ranges::any_of(flow.vetted, is_prohibited);
   if (has_prohibited) return CutReason::address_prohibited;
+  if (complaint_about_path(path_rule_of(flow.permit.resource), flow.relay)) {
+    return CutReason::path_forbidden;
+  }
   return std::nullopt;
 }
 
@@ -251,6 +257,7 @@ void Engine::on(PeerConnected& input, const Now& now) {
   peers_.emplace(input.peer, Peer{.certificate = input.certificate,
                                   .grant_deadline = deadline,
                                   .has_shown_grant = false,
+                                  .is_relay_only = false,
                                   .is_closing = false,
                                   .refusal_count = 0,
                                   .flows = {},
@@ -267,6 +274,25 @@ void Engine::on(PeerGone& input, const Now& now) {
   }
   peer_deadlines_.erase({peer->second.grant_deadline, input.peer});
   peers_.erase(peer);
+}
+
+void Engine::on(PeerMoved& input, const Now& now) {
+  const auto peer = peers_.find(input.peer);
+  if (peer == peers_.end()) return;
+  const std::set<FlowKey> flows = peer->second.flows;
+  for (const FlowKey key : flows) {
+    Flow& flow = flows_.find(key)->second;
+    flow.relay = input.relay;
+    const auto complaint = complaint_about_path(path_rule_of(flow.permit.resource), flow.relay);
+    if (complaint) end(key, CutReason::path_forbidden, *complaint, now);
+  }
+}
+
+// path_rule_of is asked only of resources that judge has found.
+const PathRule& Engine::path_rule_of(const ResourceId& resource) const {
+  static const PathRule kAnyPath;
+  const auto found = resources_.resources.find(resource);
+  return found == resources_.resources.end() ? kAnyPath : found->second.path;
 }
 
 void Engine::close_peer(PeerKey key, Peer& peer, CloseReason reason) {
@@ -293,6 +319,7 @@ void Engine::on(FlowRequested& input, const Now& now) {
   flow.protocol = input.protocol;
   flow.client_address = input.client_address;
   flow.path = std::move(input.path);
+  flow.relay = std::move(input.relay);
   const auto found = peers_.find(input.peer);
   if (found == peers_.end() || found->second.is_closing) {
     outputs_.emplace_back(Refuse{.flow = input.flow,
@@ -327,10 +354,7 @@ std::optional<Engine::Refusal> Engine::admit(const FlowRequested& input, Peer& p
 
   const auto verified = verify(input.token, peer, now);
   if (!verified) return verified.error();
-  if (!peer.has_shown_grant) {
-    peer.has_shown_grant = true;
-    peer_deadlines_.erase({peer.grant_deadline, input.peer});
-  }
+  note_grant(input.peer, peer, verified->permit);
   flow.permit = verified->permit;
   extend(peer, *verified);
 
@@ -343,7 +367,17 @@ std::optional<Engine::Refusal> Engine::admit(const FlowRequested& input, Peer& p
   const auto destination = judge(verified->permit.resource, *target, input.protocol);
   if (!destination) return destination.error();
   flow.destination = *destination;
+  if (auto complaint = complaint_about_path(path_rule_of(flow.permit.resource), flow.relay)) {
+    return Refusal{
+        .status = 403, .error = ProxyError::http_request_denied, .details = *std::move(complaint)};
+  }
   return find_no_room(peer);
+}
+
+void Engine::note_grant(PeerKey key, Peer& peer, const Permit& permit) {
+  if (path_rule_of(permit.resource).paths == Paths::always_relay) peer.is_relay_only = true;
+  if (std::exchange(peer.has_shown_grant, true)) return;
+  peer_deadlines_.erase({peer.grant_deadline, key});
 }
 
 // verify is the only way to a Permit.
@@ -552,10 +586,7 @@ void Engine::on(GrantPresented& input, const Now& now) {
     count_refusal(input.peer, peer);
     return;
   }
-  if (!peer.has_shown_grant) {
-    peer.has_shown_grant = true;
-    peer_deadlines_.erase({peer.grant_deadline, input.peer});
-  }
+  note_grant(input.peer, peer, verified->permit);
   const std::size_t count = extend(peer, *verified);
   outputs_.emplace_back(GrantAnswered{input.renewal, count, std::nullopt});
 }
@@ -742,6 +773,11 @@ FlowReport Engine::make_report(const Flow& flow, FlowEvent event, std::string_vi
 bool Engine::has_shown_grant(PeerKey peer) const {
   const auto found = peers_.find(peer);
   return found != peers_.end() && found->second.has_shown_grant && !found->second.is_closing;
+}
+
+bool Engine::may_tell_addresses(PeerKey peer) const {
+  const auto found = peers_.find(peer);
+  return found != peers_.end() && found->second.has_shown_grant && !found->second.is_relay_only;
 }
 
 Engine::Statistics Engine::statistics() const {

@@ -336,9 +336,13 @@ Outcome AdminApi::edit(const Administrator& admin, Row row) {
 }
 
 Attempt<void> AdminApi::require_no_references(const Administrator& admin, const std::string& id) {
-  const auto rule = rule_that_names(admin.state.directory, id);
-  if (!rule) return {};
-  return fail(problem(409, fmt::format("the access rule \"{}\" still names it", *rule)));
+  if (const auto rule = rule_that_names(admin.state.directory, id)) {
+    return fail(problem(409, fmt::format("the access rule \"{}\" still names it", *rule)));
+  }
+  if (const auto owner = path_rule_that_names(admin.state.directory, id)) {
+    return fail(problem(409, fmt::format("the path rule of {} still names it", *owner)));
+  }
+  return {};
 }
 
 // require_other_live_key refuses to end the only API key that lets anybody in.

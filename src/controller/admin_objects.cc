@@ -67,7 +67,68 @@ std::size_t line_size(const grant::ResourceEntry& entry) {
   std::size_t size = kIdsAndSyntax + 2 * entry.name.size() + entry.address.size() +
                      kPortText * (entry.tcp.size() + entry.udp.size());
   for (const std::string& alias : entry.aliases) size += alias.size() + 3;
+  size += (RelayIdTag::kPrefix.size() + 30) * entry.path.relays.size();
   return size;
+}
+
+// read_path reads the object "path", which replaces the former one as a whole. `inherits` is there
+// for a resource, which may say that its network's holds.
+void read_path(BodyReader& body, PathSettings& path, bool* inherits) {
+  constexpr std::size_t kListedMax = 64;
+  const auto object = body.object("path", Presence::optional);
+  if (!object) return;
+  path = {};
+  BodyReader reader = body.nested(*object, "path");
+  std::vector<std::string_view> names{to_text(Paths::any), to_text(Paths::never_relay),
+                                      to_text(Paths::always_relay)};
+  if (inherits != nullptr) names.emplace_back("inherit");
+  const std::size_t chosen = reader.choice("paths", names, Presence::optional).value_or(0);
+  const bool is_inherited = chosen == 3;
+  if (inherits != nullptr) *inherits = is_inherited;
+  path.paths = is_inherited ? Paths::any : *parse_paths(names[chosen]);
+  reader.texts(
+      "relays", path.relays, kListedMax,
+      [](std::string& text) -> std::optional<std::string> {
+        if (parse_id_as<RelayIdTag>(text)) return std::nullopt;
+        return "must be the id of a relay";
+      },
+      Presence::optional);
+  reader.texts(
+      "regions", path.regions, kListedMax,
+      [](std::string& text) { return complaint_about_text(text, {.size_min = 1, .size_max = 64}); },
+      Presence::optional);
+  reader.flag("own_first", path.is_own_first, Presence::optional);
+  const bool names_relays = !path.relays.empty() || !path.regions.empty();
+  if (path.is_own_first && !names_relays) {
+    reader.complain("own_first", "needs relays or regions that come first");
+  }
+  if (is_inherited && names_relays) {
+    reader.complain("paths", "is \"inherit\", which takes relays and regions from the network");
+  }
+  body.adopt(reader.done());
+}
+
+Json path_json(const PathSettings& path, bool is_inherited) {
+  if (is_inherited) return {{"paths", "inherit"}};
+  return {{"paths", to_text(path.paths)},
+          {"relays", path.relays},
+          {"regions", path.regions},
+          {"own_first", path.is_own_first}};
+}
+
+// check_path finds names that mean nothing: most are misspelt.
+Attempt<void> check_path(const Directory& directory, const PathSettings& path) {
+  for (const std::string& relay : path.relays) {
+    if (directory.relays.contains(RelayId{relay})) continue;
+    return fail(invalid_field("path.relays", fmt::format("there is no \"{}\"", relay)));
+  }
+  for (const std::string& region : path.regions) {
+    const bool is_known = std::ranges::any_of(
+        directory.relays, [&](const auto& entry) { return entry.second.region == region; });
+    if (is_known) continue;
+    return fail(invalid_field("path.regions", fmt::format("no relay is in \"{}\"", region)));
+  }
+  return {};
 }
 
 void read_protocols(BodyReader& body, AccessRule& row) {
@@ -91,9 +152,16 @@ void read_protocols(BodyReader& body, AccessRule& row) {
 
 void ObjectKind<Network>::read(BodyReader& body, Network& row) {
   body.name("name", row.name, Presence::required);
+  read_path(body, row.path, nullptr);
 }
 Json ObjectKind<Network>::write(const Network& row) {
-  return base_of(row);
+  Json value = base_of(row);
+  value["path"] = path_json(row.path, false);
+  return value;
+}
+Attempt<void> ObjectKind<Network>::check(const Directory& directory, const Limits&,
+                                         const Network& row) {
+  return check_path(directory, row.path);
 }
 
 void ObjectKind<Connector>::read(BodyReader& body, Connector& row) {
@@ -142,6 +210,9 @@ void ObjectKind<Resource>::read(BodyReader& body, Resource& row) {
   body.ports("tcp", row.tcp, Presence::optional);
   body.ports("udp", row.udp, Presence::optional);
   body.flag("enabled", row.is_enabled, Presence::optional);
+  bool is_inherited = !row.has_path;
+  read_path(body, row.path, &is_inherited);
+  row.has_path = !is_inherited;
   if (row.tcp.empty() && row.udp.empty()) {
     body.complain("tcp", "a resource must offer a port: give \"tcp\", \"udp\" or both");
   }
@@ -154,6 +225,7 @@ Json ObjectKind<Resource>::write(const Resource& row) {
   value["tcp"] = ports_json(row.tcp);
   value["udp"] = ports_json(row.udp);
   value["enabled"] = row.is_enabled;
+  value["path"] = path_json(row.path, !row.has_path);
   return value;
 }
 Attempt<void> ObjectKind<Resource>::check(const Directory& directory, const Limits& limits,
@@ -161,6 +233,7 @@ Attempt<void> ObjectKind<Resource>::check(const Directory& directory, const Limi
   if (!directory.networks.contains(row.network)) {
     return fail(invalid_field("network", "there is no such network"));
   }
+  if (const auto known = check_path(directory, row.path); !known) return known;
   std::size_t size = line_size({.name = row.name,
                                 .address = row.address,
                                 .tcp = row.tcp,
@@ -309,6 +382,22 @@ std::optional<std::string> rule_that_names(const Directory& directory, std::stri
                           rule.groups.contains(GroupId{text}) ||
                           rule.resources.contains(ResourceId{text});
     if (is_named) return rule.name;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> path_rule_that_names(const Directory& directory,
+                                                std::string_view relay) {
+  const auto is_named = [&](const PathSettings& path) {
+    return std::ranges::find(path.relays, relay) != path.relays.end();
+  };
+  for (const auto& [id, network] : directory.networks) {
+    if (is_named(network.path)) return fmt::format("network \"{}\"", network.name);
+  }
+  for (const policy::Resource& resource : directory.policies.resources) {
+    const auto own = directory.own_paths.find(resource.id);
+    if (own == directory.own_paths.end() || !is_named(own->second)) continue;
+    return fmt::format("resource \"{}\"", resource.name);
   }
   return std::nullopt;
 }

@@ -34,7 +34,7 @@ struct ObjectKind<Network> {
   static Table<Network>& table(Store& store) { return store.networks(); }
   static void read(BodyReader& body, Network& row);
   static wire::Json write(const Network& row);
-  static Attempt<void> check(const Directory&, const Limits&, const Network&) { return {}; }
+  static Attempt<void> check(const Directory& directory, const Limits& limits, const Network& row);
 };
 
 template <>
@@ -155,6 +155,10 @@ struct ObjectKind<EnrolmentTokenRow> {
 // rule_that_names returns the name of an access rule in whose lists `id` stands, or nothing.
 [[nodiscard]] std::optional<std::string> rule_that_names(const Directory& directory,
                                                          std::string_view id);
+
+// path_rule_that_names returns whose path rule names a relay ("network \"office\""), or nothing.
+[[nodiscard]] std::optional<std::string> path_rule_that_names(const Directory& directory,
+                                                              std::string_view relay);
 
 // action_of writes "service_account.create" for ("service account", "create").
 [[nodiscard]] std::string action_of(std::string_view noun, std::string_view verb);

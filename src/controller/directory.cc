@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "controller/directory.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "zt/policy/explain.h"
@@ -101,7 +102,9 @@ StoreResult<void> load_subjects(Store& store, const TenantId& tenant, policy::Po
   return {};
 }
 
-StoreResult<void> load_policies(Store& store, const TenantId& tenant, policy::PolicySet& policies) {
+// load_policies needs the networks and the relays.
+StoreResult<void> load_policies(Store& store, const TenantId& tenant, Directory& directory) {
+  policy::PolicySet& policies = directory.policies;
   std::map<ResourceId, Resource> resources;
   std::map<RuleId, AccessRule> rules;
   if (const auto read = load_subjects(store, tenant, policies); !read) return read;
@@ -110,6 +113,10 @@ StoreResult<void> load_policies(Store& store, const TenantId& tenant, policy::Po
   for (const auto& [id, row] : resources) {
     auto resource = policy_resource(row);
     if (!resource) return std::unexpected(resource.error());
+    if (row.has_path) directory.own_paths.emplace(id, row.path);
+    const auto network = directory.networks.find(row.network);
+    if (network == directory.networks.end()) return std::unexpected(StoreError::corrupt);
+    resource->path = directory.resolve_path(row.has_path ? row.path : network->second.path);
     policies.resources.push_back(*std::move(resource));
   }
   for (const auto& [id, row] : rules) policies.rules.push_back(policy_rule(row));
@@ -139,15 +146,28 @@ StoreResult<Directory> Directory::load(Store& store, const TenantId& tenant, Uni
   if (!revision) return std::unexpected(revision.error());
   directory.revision = *revision;
   directory.policies.revision = static_cast<std::uint64_t>(*revision);
-  auto loaded = load_policies(store, tenant, directory.policies);
-  if (loaded) loaded = load_all(store.networks(), tenant, directory.networks);
-  if (loaded) loaded = load_all(store.connectors(), tenant, directory.connectors);
+  auto loaded = load_all(store.networks(), tenant, directory.networks);
   if (loaded) loaded = load_all(store.relays(), tenant, directory.relays);
+  if (loaded) loaded = load_policies(store, tenant, directory);
+  if (loaded) loaded = load_all(store.connectors(), tenant, directory.connectors);
   if (loaded) loaded = load_all(store.devices(), tenant, directory.devices);
   if (loaded) loaded = load_all(store.service_account_keys(), tenant, directory.keys);
   if (!loaded) return std::unexpected(loaded.error());
   directory.next_change = first_end(directory, now);
   return directory;
+}
+
+PathRule Directory::resolve_path(const PathSettings& settings) const {
+  PathRule rule{.paths = settings.paths, .use = RelayUse::any, .relays = {}};
+  if (settings.relays.empty() && settings.regions.empty()) return rule;
+  rule.use = settings.is_own_first ? RelayUse::first : RelayUse::only;
+  for (const auto& [id, relay] : relays) {
+    const bool is_named =
+        std::ranges::find(settings.relays, id.text) != settings.relays.end() ||
+        std::ranges::find(settings.regions, relay.region) != settings.regions.end();
+    if (is_named && rule.relays.size() < PathRule::kRelaysMax) rule.relays.push_back(id);
+  }
+  return rule;
 }
 
 View Directory::network_view(const NetworkId& network) const {
@@ -234,7 +254,8 @@ grant::ResourceEntry entry_of(const policy::Resource& resource) {
                              .address = resource.address.to_text(),
                              .tcp = resource.tcp,
                              .udp = resource.udp,
-                             .is_enabled = resource.is_enabled};
+                             .is_enabled = resource.is_enabled,
+                             .path = resource.path};
   for (const auto& alias : resource.aliases) entry.aliases.push_back(alias.to_text());
   return entry;
 }

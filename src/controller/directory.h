@@ -28,6 +28,7 @@ struct Directory {
   std::int64_t revision = 0;
   UnixTime as_of;
   policy::PolicySet policies;
+  std::map<ResourceId, PathSettings> own_paths;  // Of resources that have some.
   std::map<NetworkId, Network> networks;
   std::map<ConnectorId, Connector> connectors;
   std::map<RelayId, Relay> relays;
@@ -38,6 +39,9 @@ struct Directory {
   // load reads the tenant as it is at `now`.
   [[nodiscard]] static StoreResult<Directory> load(Store& store, const TenantId& tenant,
                                                    UnixTime now);
+
+  // resolve_path returns what settings come to with the relays that there are.
+  [[nodiscard]] PathRule resolve_path(const PathSettings& settings) const;
 
   // network_view is what a connector of `network` carries, disabled resources included.
   [[nodiscard]] View network_view(const NetworkId& network) const;

@@ -77,6 +77,17 @@ Json rules_json(const policy::PolicySet& policies, const policy::ResourceTrace& 
   return list;
 }
 
+// path_text describes a resource's path rule, with the relays' names.
+std::string path_text(const Directory& directory, const policy::Resource& resource) {
+  PathRule named = resource.path;
+  for (RelayId& id : named.relays) {
+    const auto relay = directory.relays.find(id);
+    if (relay != directory.relays.end()) id.text = '"' + relay->second.name + '"';
+  }
+  const bool is_own = directory.own_paths.contains(resource.id);
+  return describe(named) + (is_own ? " (by the resource)" : " (by its network)");
+}
+
 Json subject_json(const policy::PolicySet& policies, const SubjectId& id) {
   const auto found = policies.subjects.find(id);
   if (found == policies.subjects.end()) return {{"id", id.text}, {"name", nullptr}};
@@ -110,6 +121,7 @@ Json explanation_of(const Directory& directory, const policy::Request& request,
                          {"network", resource->network.text},
                          {"enabled", about.is_enabled},
                          {"offers_port", about.offers_port},
+                         {"path", path_text(directory, *resource)},
                          {"connectors_online", online_count},
                          {"rules", rules_json(policies, about)}});
   }

@@ -724,6 +724,7 @@ Json NodeApi::grant_json(const IssuedGrant& row, const policy::Resource& resourc
     Json relays = Json::array();
     Json round_trips = Json::object();
     for (const BoundRelay& relay : candidate.relays) {
+      if (!allows(resource.path, relay.id)) continue;
       relays.push_back(relay.id.text);
       if (relay.round_trip_ms) round_trips[relay.id.text] = *relay.round_trip_ms;
     }

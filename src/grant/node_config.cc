@@ -37,6 +37,36 @@ std::optional<std::vector<PortRange>> port_access_of(const wire::Json& value) {
   return ports;
 }
 
+constexpr std::string_view kUses[] = {"any", "only", "first"};  // By RelayUse.
+
+wire::Json to_path(const PathRule& rule) {
+  wire::Json relays = wire::Json::array();
+  for (const RelayId& relay : rule.relays) relays.push_back(relay.text);
+  return {{"paths", to_text(rule.paths)},
+          {"use", kUses[std::size_t(rule.use)]},
+          {"relays", std::move(relays)}};
+}
+
+// path_of reads a rule that restricts something. It has one spelling.
+std::optional<PathRule> path_of(const wire::Json& object) {
+  if (!wire::has_exactly(object, {"paths", "use", "relays"})) return std::nullopt;
+  const auto paths = parse_paths(wire::text_or_empty(object, "paths"));
+  const auto use = std::ranges::find(kUses, wire::text_or_empty(object, "use"));
+  const wire::Json* relays = wire::array_member(object, "relays", PathRule::kRelaysMax);
+  if (!paths || use == std::end(kUses) || relays == nullptr) return std::nullopt;
+  PathRule rule{.paths = *paths, .use = RelayUse(use - std::begin(kUses)), .relays = {}};
+  for (const wire::Json& entry : *relays) {
+    const auto relay = entry.is_string()
+                           ? parse_id_as<RelayIdTag>(entry.get_ref<const std::string&>())
+                           : std::nullopt;
+    if (!relay || (!rule.relays.empty() && *relay <= rule.relays.back())) return std::nullopt;
+    rule.relays.push_back(*relay);
+  }
+  const bool has_superfluous = rule.use == RelayUse::any && !rule.relays.empty();
+  if (has_superfluous || rule == PathRule{}) return std::nullopt;
+  return rule;
+}
+
 wire::Json to_resource(const ResourceEntry& entry) {
   wire::Json resource;
   resource["id"] = entry.id.text;
@@ -47,6 +77,7 @@ wire::Json to_resource(const ResourceEntry& entry) {
   resource["udp"] = to_port_access(entry.udp);
   resource["enabled"] = entry.is_enabled;
   resource["aliases"] = entry.aliases;
+  if (entry.path != PathRule{}) resource["path"] = to_path(entry.path);
   return resource;
 }
 
@@ -64,11 +95,18 @@ std::optional<std::vector<std::string>> aliases_of(const wire::Json& resource) {
 }
 
 std::optional<ResourceEntry> resource_of(const wire::Json& resource) {
-  if (!wire::has_exactly(
-          resource, {"id", "name", "network", "address", "tcp", "udp", "enabled", "aliases"})) {
-    return std::nullopt;
-  }
   ResourceEntry entry;
+  const bool is_free = wire::has_exactly(
+      resource, {"id", "name", "network", "address", "tcp", "udp", "enabled", "aliases"});
+  if (!is_free) {
+    if (!wire::has_exactly(resource, {"id", "name", "network", "address", "tcp", "udp", "enabled",
+                                      "aliases", "path"})) {
+      return std::nullopt;
+    }
+    auto path = path_of(resource["path"]);
+    if (!path) return std::nullopt;
+    entry.path = *std::move(path);
+  }
   const auto name = wire::text_member(resource, "name");
   const auto address = wire::text_member(resource, "address");
   const auto is_enabled = wire::boolean_member(resource, "enabled");

@@ -148,6 +148,8 @@ void ClientNode::take(Link::Event& event, const Now& now) {
     engine_->handle(client::RelayDraining{draining->relay}, now);
   } else if (const auto* ending = std::get_if<PeerDraining>(&event)) {
     note_draining(ending->connection, now);
+  } else if (const auto* change = std::get_if<PathChanged>(&event)) {
+    take_path_change(*change, now);
   } else if (const auto* answered = std::get_if<CallAnswered>(&event)) {
     const auto found = grant_calls_.find(answered->call);
     if (found == grant_calls_.end()) {
@@ -173,6 +175,12 @@ void ClientNode::take(Link::Event& event, const Now& now) {
     }
   }
   take_engine_outputs(now);
+}
+
+void ClientNode::take_path_change(const PathChanged& change, const Now& now) {
+  const auto peer = peer_of(change.connection);
+  if (!peer) return;
+  engine_->handle(client::PathTaken{.peer = *peer, .is_direct = change.direct.has_value()}, now);
 }
 
 void ClientNode::tell_relay(const RelayId& relay, const Now& now) {
@@ -237,6 +245,9 @@ void ClientNode::take_endpoint_event(const quic::Event& event, const Now& now) {
           now);
     }
   } else if (const auto* closed = std::get_if<quic::ConnectionClosed>(&event)) {
+    std::erase_if(presenting_, [&](const quic::StreamKey& stream) {
+      return stream.connection == closed->connection;
+    });
     if (const auto peer = peer_of(closed->connection)) {
       peers_.erase(*peer);
       std::string reason(quic::to_text(closed->reason));
@@ -271,6 +282,11 @@ void ClientNode::take_endpoint_event(const quic::Event& event, const Now& now) {
 }
 
 void ClientNode::take_response(const quic::ResponseReceived& received, const Now& now) {
+  const bool is_accepted = received.response.status >= 200 && received.response.status < 300;
+  if (presenting_.erase(received.stream) > 0) {
+    if (is_accepted) look_for_paths(received.stream, now);
+    return;
+  }
   const auto flow = flows_.flow_of(received.stream);
   if (!flow || answered_flows_.contains(*flow)) return;
   answered_flows_.insert(*flow);
@@ -285,7 +301,7 @@ void ClientNode::take_response(const quic::ResponseReceived& received, const Now
   }
   if (response.fields.find(wire::kDrainingField)) note_draining(received.stream.connection, now);
   if (const auto id = response.fields.find(kFlowField)) answered.id = parse_id_as<FlowIdTag>(*id);
-  if (response.status >= 200 && response.status < 300) look_for_paths(received.stream, now);
+  if (is_accepted) look_for_paths(received.stream, now);
   engine_->handle(std::move(answered), now);
 }
 
@@ -298,8 +314,19 @@ void ClientNode::note_draining(quic::ConnectionKey connection, const Now& now) {
 // look_for_paths begins when the connector has accepted a grant: before, it tells no addresses.
 void ClientNode::look_for_paths(const quic::StreamKey& stream, const Now& now) {
   const auto remote = link_.endpoint().remote_of(stream.connection);
-  if (!remote) return;
-  link_.paths().open(stream.connection, *remote, now);
+  const auto peer = peer_of(stream.connection);
+  if (!remote || !peer) return;
+  switch (peers_.find(*peer)->second.paths) {
+    case Paths::any:
+      link_.paths().open(stream.connection, *remote, path::RelayPolicy::automatic, now);
+      break;
+    case Paths::never_relay:
+      link_.paths().open(stream.connection, *remote, path::RelayPolicy::never_relay, now);
+      break;
+    case Paths::always_relay:
+      link_.paths().open(stream.connection, *remote, path::RelayPolicy::always_relay, now);
+      break;  // The stream tells no addresses, but that the connector is about to end.
+  }
   link_.paths().set_active(stream.connection, true, now);
 }
 
@@ -395,7 +422,8 @@ void ClientNode::connect_to(const client::ConnectTo& wanted, const Now& now) {
          .peer_route = wanted.route},
         now.instant);
     if (connection) {
-      peers_[wanted.peer] = {.connector = wanted.connector, .connection = *connection};
+      peers_[wanted.peer] = {
+          .connector = wanted.connector, .connection = *connection, .paths = wanted.paths};
       return;
     }
   }
@@ -506,7 +534,8 @@ void ClientNode::present_grant(const client::PresentGrant& present) {
                         .path = std::string(kGrantPath)};
   request.fields.add("proxy-authorization", "Bearer " + std::string(present.token.reveal()), true);
   // A refusal shows as a cut when the old grant ends; the connector's log says why.
-  (void)link_.endpoint().open_request(*found->second.connection, request, true);
+  const auto stream = link_.endpoint().open_request(*found->second.connection, request, true);
+  if (stream) presenting_.insert(*stream);
 }
 
 std::optional<client::PeerKey> ClientNode::peer_of(quic::ConnectionKey connection) const {
@@ -539,22 +568,17 @@ client::Status ClientNode::status(const Now& now) const {
   return engine_ ? engine_->status(now) : client::Status{};
 }
 
-std::optional<ClientNode::Path> ClientNode::path_to(const ConnectorId& connector) const {
-  for (const auto& [key, peer] : peers_) {
-    if (peer.connector != connector || !peer.connection) continue;
-    if (auto path = path_of_connection(*peer.connection)) return path;
-  }
-  return std::nullopt;
+std::optional<ClientNode::Path> ClientNode::path_to(client::PeerKey connector) const {
+  const auto found = peers_.find(connector);
+  if (found == peers_.end() || !found->second.connection) return std::nullopt;
+  return path_of_connection(*found->second.connection);
 }
 
-std::vector<path::PairStatus> ClientNode::pairs_to(const ConnectorId& connector,
+std::vector<path::PairStatus> ClientNode::pairs_to(client::PeerKey connector,
                                                    const Now& now) const {
-  for (const auto& [key, peer] : peers_) {
-    if (peer.connector != connector || !peer.connection) continue;
-    auto pairs = link_.paths().status(*peer.connection, now);
-    if (!pairs.empty()) return pairs;
-  }
-  return {};
+  const auto found = peers_.find(connector);
+  if (found == peers_.end() || !found->second.connection) return {};
+  return link_.paths().status(*found->second.connection, now);
 }
 
 std::optional<ClientNode::Path> ClientNode::path_of(FlowKey flow) const {
@@ -568,12 +592,12 @@ std::optional<ClientNode::Path> ClientNode::path_of_connection(
   const auto statistics = link_.endpoint().statistics(connection);
   if (!remote || !statistics) return std::nullopt;
   Path path{.text = "direct", .remote = *remote, .statistics = *statistics};
-  for (const RelayId& relay : link_.relays().bound_relays()) {
-    if (link_.relays().bound_at(relay) != *remote) continue;
-    path.text = "relayed:" + relay.text;
-    const auto standing = link_.relays().standing(relay);
+  if (const auto relay = link_.relay_at(*remote)) {
+    path.text = "relayed:" + relay->text;
+    const auto standing = link_.relays().standing(*relay);
     path.is_over_tcp = standing && standing->is_over_tcp;
   }
+  if (const auto peer = peer_of(connection)) path.rule = peers_.find(*peer)->second.paths;
   return path;
 }
 

@@ -138,19 +138,21 @@ class ClientNode {
     std::string text;  // "relayed:rly_…" or "direct".
     bool is_over_tcp = false;
     SocketAddress remote;
+    Paths rule = Paths::any;  // Of the connection.
     quic::Statistics statistics;
   };
-  [[nodiscard]] std::optional<Path> path_to(const ConnectorId& connector) const;
+  [[nodiscard]] std::optional<Path> path_to(client::PeerKey connector) const;
   // path_of is path_to for the connection that carries a flow.
   [[nodiscard]] std::optional<Path> path_of(FlowKey flow) const;
   // pairs_to lists what a direct path to a connector was looked for between; empty if none was.
-  [[nodiscard]] std::vector<path::PairStatus> pairs_to(const ConnectorId& connector,
+  [[nodiscard]] std::vector<path::PairStatus> pairs_to(client::PeerKey connector,
                                                        const Now& now) const;
 
  private:
   struct Peer {
     ConnectorId connector;
     std::optional<quic::ConnectionKey> connection;
+    Paths paths = Paths::any;  // Of its flows.
   };
 
   void take_link_events(const Now& now);
@@ -175,6 +177,7 @@ class ClientNode {
   void note_draining(quic::ConnectionKey connection, const Now& now);
   void look_for_paths(const quic::StreamKey& stream, const Now& now);
   void present_grant(const client::PresentGrant& present);
+  void take_path_change(const PathChanged& change, const Now& now);
   std::optional<client::PeerKey> peer_of(quic::ConnectionKey connection) const;
   [[nodiscard]] std::optional<Path> path_of_connection(quic::ConnectionKey connection) const;
 
@@ -192,6 +195,7 @@ class ClientNode {
   std::map<client::PeerKey, Peer> peers_;
   // The packets that had come from a connector when the engine asked to hear of the next.
   std::map<client::PeerKey, std::uint64_t> listened_;
+  std::set<quic::StreamKey> presenting_;  // Grants that are not answered yet.
   std::set<FlowKey> open_flows_;
   std::set<FlowKey> answered_flows_;  // Whose response has come, whatever it was.
   std::vector<std::byte> datagram_;   // Scratch.

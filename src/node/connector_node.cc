@@ -189,6 +189,8 @@ void ConnectorNode::take_told(WatchMessage& message, const Now& now) {
     }
   } else if (const auto* delta = std::get_if<WatchDelta>(&message)) {
     take_configuration(delta->config, now);
+  } else if (std::holds_alternative<WatchRelays>(message)) {
+    bind_as_ruled(now);
   } else if (const auto* keys = std::get_if<WatchKeys>(&message)) {
     if (!keys->jwks.empty()) take_keys(keys->jwks, now);
   } else if (const auto* revoke = std::get_if<WatchRevoke>(&message)) {
@@ -219,6 +221,16 @@ void ConnectorNode::take_configuration(const std::string& token, const Now& now)
     return warn("a configuration was refused", std::string(to_text(configuration.error())));
   }
   engine_->handle(connector::ConfigurationReceived{std::move(*configuration)}, now);
+  bind_as_ruled(now);
+}
+
+// bind_as_ruled sees to it that each path rule has a relay here. Few resources have one.
+void ConnectorNode::bind_as_ruled(const Now& now) {
+  std::set<std::vector<RelayId>> done;
+  for (const auto& [id, entry] : engine_->resources().resources) {
+    if (entry.path.use == RelayUse::any || !done.insert(entry.path.relays).second) continue;
+    link_.want_some_of(entry.path.relays, now);
+  }
 }
 
 void ConnectorNode::take_endpoint_event(const quic::Event& event, const Now& now) {
@@ -237,6 +249,10 @@ void ConnectorNode::take_endpoint_event(const quic::Event& event, const Now& now
     std::erase_if(renewals_,
                   [&](const auto& entry) { return entry.second.connection == closed->connection; });
     engine_->handle(connector::PeerGone{peer_of(closed->connection)}, now);
+  } else if (const auto* moved = std::get_if<quic::ConnectionMoved>(&event)) {
+    engine_->handle(connector::PeerMoved{.peer = peer_of(moved->connection),
+                                         .relay = link_.relay_at(moved->remote)},
+                    now);
   } else if (const auto* request = std::get_if<quic::RequestReceived>(&event)) {
     take_request(*request, now);
   } else if (const auto* readable = std::get_if<quic::StreamReadable>(&event)) {
@@ -275,8 +291,12 @@ void ConnectorNode::take_request(const quic::RequestReceived& received, const No
         now);
     return;
   }
-  if (is_paths_request(request) && engine_->has_shown_grant(peer_of(stream.connection))) {
-    return link_.paths().accept(stream, now);
+  const connector::PeerKey peer = peer_of(stream.connection);
+  if (is_paths_request(request) && engine_->has_shown_grant(peer)) {
+    return link_.paths().accept(stream,
+                                engine_->may_tell_addresses(peer) ? path::RelayPolicy::automatic
+                                                                  : path::RelayPolicy::always_relay,
+                                now);
   }
   if (is_draining_) return refuse_for_draining(stream);
   std::string target;
@@ -306,7 +326,8 @@ void ConnectorNode::take_request(const quic::RequestReceived& received, const No
                                            .protocol = protocol,
                                            .token = std::move(token),
                                            .client_address = remote,
-                                           .path = path_of(remote)},
+                                           .path = path_of(remote),
+                                           .relay = link_.relay_at(remote)},
                   now);
 }
 
@@ -509,10 +530,8 @@ void ConnectorNode::end_idle_flows(const Now& now) {
 }
 
 std::string ConnectorNode::path_of(const SocketAddress& remote) const {
-  for (const RelayId& relay : link_.relays().bound_relays()) {
-    if (link_.relays().bound_at(relay) == remote) return "relayed:" + relay.text;
-  }
-  return "direct";
+  const auto relay = link_.relay_at(remote);
+  return relay ? "relayed:" + relay->text : "direct";
 }
 
 void ConnectorNode::warn(std::string_view message, std::string reason) {

@@ -171,6 +171,7 @@ class ConnectorNode {
   void take_told(WatchMessage& message, const Now& now);
   void take_keys(const std::string& jwks, const Now& now);
   void take_configuration(const std::string& token, const Now& now);
+  void bind_as_ruled(const Now& now);
   void take_endpoint_event(const quic::Event& event, const Now& now);
   void take_request(const quic::RequestReceived& received, const Now& now);
   void refuse_for_draining(const quic::StreamKey& stream);

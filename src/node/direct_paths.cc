@@ -33,13 +33,14 @@ wire::ProbeMac mac_of(const Digest& key, BytesView content) {
 
 struct DirectPaths::Entry {
   Entry(const Config& config, const quic::StreamKey& on_stream, const Digest& probe_key,
-        const wire::ProbeLabel& probe_label, const SocketAddress& at_relay, Random& random,
-        const Now& now)
+        const wire::ProbeLabel& probe_label, const SocketAddress& at_relay,
+        path::RelayPolicy with_policy, Random& random, const Now& now)
       : connection(on_stream.connection),
         stream(on_stream),
         key(probe_key),
         label(probe_label),
-        finder(config.finder, config.role, probe_label, config.policy, random, now),
+        finder(config.finder, config.role, probe_label, with_policy, random, now),
+        policy(with_policy),
         relay(at_relay) {}
 
   quic::ConnectionKey connection;
@@ -47,6 +48,8 @@ struct DirectPaths::Entry {
   Digest key;
   wire::ProbeLabel label;
   path::PathFinder finder;
+  path::RelayPolicy policy;
+  bool was_direct = false;
   SocketAddress relay;  // Where the connection goes when no direct path works.
   wire::CapsuleParser parser{{wire::kCandidatesCapsule, wire::kDrainingCapsule},
                              wire::kCandidatesValueSizeMax};
@@ -82,7 +85,8 @@ void DirectPaths::set_local(const path::LocalSocket& socket,
   }
 }
 
-void DirectPaths::open(quic::ConnectionKey connection, const SocketAddress& relay, const Now& now) {
+void DirectPaths::open(quic::ConnectionKey connection, const SocketAddress& relay,
+                       path::RelayPolicy policy, const Now& now) {
   if (find(connection) != nullptr || entries_.size() >= config_.connections_max) return;
   http::Request request{.method = "CONNECT",
                         .scheme = "https",
@@ -92,16 +96,18 @@ void DirectPaths::open(quic::ConnectionKey connection, const SocketAddress& rela
   request.fields.add("capsule-protocol", "?1");
   const auto stream = endpoint_.open_request(connection, request, false);
   if (!stream) return;  // The next flow asks again.
-  if (Entry* entry = add(*stream, relay, now)) return drain(*entry, now);
+  if (config_.policy != path::RelayPolicy::automatic) policy = config_.policy;
+  if (Entry* entry = add(*stream, relay, policy, now)) return drain(*entry, now);
   endpoint_.reset(*stream, kStreamRequestCancelled);
   endpoint_.stop(*stream, kStreamRequestCancelled);
 }
 
-void DirectPaths::accept(const quic::StreamKey& stream, const Now& now) {
+void DirectPaths::accept(const quic::StreamKey& stream, path::RelayPolicy policy, const Now& now) {
   const auto remote = endpoint_.remote_of(stream.connection);
   Entry* entry = nullptr;
   if (remote && find(stream.connection) == nullptr && entries_.size() < config_.connections_max) {
-    entry = add(stream, *remote, now);
+    if (config_.policy != path::RelayPolicy::automatic) policy = config_.policy;
+    entry = add(stream, *remote, policy, now);
   }
   if (entry == nullptr) {
     (void)endpoint_.respond(stream, {.status = 503}, true);
@@ -174,7 +180,7 @@ DirectPaths::Entry* DirectPaths::find(const quic::StreamKey& stream) {
 }
 
 DirectPaths::Entry* DirectPaths::add(const quic::StreamKey& stream, const SocketAddress& relay,
-                                     const Now& now) {
+                                     path::RelayPolicy policy, const Now& now) {
   const quic::ConnectionKey connection = stream.connection;
   const auto key = endpoint_.export_key(connection, kKeyLabel);
   const auto name = endpoint_.export_key(connection, kNameLabel);
@@ -183,7 +189,7 @@ DirectPaths::Entry* DirectPaths::add(const quic::StreamKey& stream, const Socket
   std::copy_n(name->bytes.begin(), label.bytes.size(), label.bytes.begin());
   // Two connections of one label would need 2^32 of them; the second stays on its relay.
   if (!labels_.emplace(label, connection).second) return nullptr;
-  auto entry = std::make_unique<Entry>(config_, stream, *key, label, relay, random_, now);
+  auto entry = std::make_unique<Entry>(config_, stream, *key, label, relay, policy, random_, now);
   entry->finder.handle(local_, now);
   return entries_.emplace(connection, std::move(entry)).first->second.get();
 }
@@ -416,6 +422,7 @@ void DirectPaths::migrate(Entry& entry, const path::Pair& pair, const Now& now) 
 
 void DirectPaths::fall_back(Entry& entry, const Now& now) {
   entry.fall_back_at.reset();
+  if (entry.policy == path::RelayPolicy::never_relay && entry.was_direct) return;
   const auto result = endpoint_.migrate(entry.connection, entry.relay, true, now.instant);
   if (result || result.error() != quic::MigrateError::blocked) return;
   entry.fall_back_at = now.instant + kFallBackRetry;
@@ -439,6 +446,7 @@ void DirectPaths::moved(Entry& entry, const SocketAddress& remote, const Now& no
 
 void DirectPaths::take_direct(Entry& entry, const path::Pair& pair, const Now& now) {
   entry.fall_back_at.reset();
+  entry.was_direct = true;
   note_change(entry, pair.remote, {});
   entry.finder.handle(path::PathInUse{pair.number}, now);
 }

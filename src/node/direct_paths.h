@@ -20,6 +20,10 @@
 //
 //   The stream also carries the word of a connector that it will end soon (wire/draining.h).
 //
+//   A connection whose rule is never-relay (base/path_rule.h) works through its relay only until it
+//   is direct. From then on it stays where it is when its path dies, and waits there for another
+//   direct one or for its end: nothing that a flow has written goes to the relay.
+//
 //   The connector answers only peers that have shown a valid grant (accept), so that a stranger
 //   with a certificate learns no address.
 //
@@ -98,9 +102,11 @@ class DirectPaths {
   void set_local(const path::LocalSocket& socket, std::vector<wire::Candidate> candidates,
                  const Now& now);
   // open begins on a connection that we opened; `relay` is where it is now. Again: nothing.
-  void open(quic::ConnectionKey connection, const SocketAddress& relay, const Now& now);
-  // accept begins on an accepted connection, and answers the peer's stream.
-  void accept(const quic::StreamKey& stream, const Now& now);
+  // `policy` is the connection's; ours, if it is automatic.
+  void open(quic::ConnectionKey connection, const SocketAddress& relay, path::RelayPolicy policy,
+            const Now& now);
+  // accept begins on an accepted connection, and answers the peer's stream. `policy` is likewise.
+  void accept(const quic::StreamKey& stream, path::RelayPolicy policy, const Now& now);
   // set_relay says through which relay the connection works from now on, should it not be direct,
   // and moves it there. It returns false for an unknown connection: the caller has to move it.
   bool set_relay(quic::ConnectionKey connection, const SocketAddress& relay, const Now& now);
@@ -151,7 +157,8 @@ class DirectPaths {
 
   Entry* find(quic::ConnectionKey connection);
   Entry* find(const quic::StreamKey& stream);
-  Entry* add(const quic::StreamKey& stream, const SocketAddress& relay, const Now& now);
+  Entry* add(const quic::StreamKey& stream, const SocketAddress& relay, path::RelayPolicy policy,
+             const Now& now);
   void remove(quic::ConnectionKey connection);
   void abandon(Entry& entry, const Now& now);
   void drain(Entry& entry, const Now& now);

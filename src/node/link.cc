@@ -304,6 +304,7 @@ void Link::take_relay_events(const Now& now) {
                  .message = "bound at a relay",
                  .fields = {{"relay", bound->relay.text}, {"by", carrier(bound->is_over_tcp)}}});
       observe(bound->relay, bound->observed, now);
+      note_address(bound->remote, bound->relay);
       scout_.bound(bound->relay);
       events_.emplace_back(std::move(*bound));
     } else if (const auto* rebound = std::get_if<RelayRebound>(&*event)) {
@@ -315,6 +316,7 @@ void Link::take_relay_events(const Now& now) {
                                     .fields = {{"relay", rebound->relay.text}}});
       }
       observe(rebound->relay, rebound->observed, now);
+      note_address(rebound->remote, rebound->relay);
       paths_.relay_rebound(rebound->remote, now);
     } else if (const auto* draining = std::get_if<RelayDraining>(&*event)) {
       events_.emplace_back(Notice{.level = NoticeLevel::info,
@@ -338,6 +340,27 @@ void Link::take_relay_events(const Now& now) {
   }
 }
 
+// note_address remembers relays that have left the list, too: packets may still come from there.
+void Link::note_address(const SocketAddress& remote, const RelayId& relay) {
+  constexpr std::size_t kAddressesMax = 1024;
+  if (relay_addresses_.size() >= kAddressesMax) {
+    std::erase_if(relay_addresses_,
+                  [this](const auto& entry) { return place_of(entry.second) == nullptr; });
+  }
+  relay_addresses_.insert_or_assign(remote, relay);
+}
+
+std::optional<RelayId> Link::relay_at(const SocketAddress& remote) const {
+  const auto found = relay_addresses_.find(remote);
+  if (found != relay_addresses_.end()) return found->second;
+  // A leg that has just changed to a TCP link, or back, and is about to say so.
+  for (const RelayPlace& place : places_) {
+    const auto standing = relays_.standing(place.id);
+    if (standing && standing->remote == remote) return place.id;
+  }
+  return std::nullopt;
+}
+
 void Link::set_places(const std::vector<RelayPlace>& places, const Now& now) {
   places_ = places;
   std::erase_if(observed_, [this](const auto& entry) { return place_of(entry.first) == nullptr; });
@@ -347,6 +370,11 @@ void Link::set_places(const std::vector<RelayPlace>& places, const Now& now) {
 
 void Link::want_relays(const std::vector<RelayId>& relays, const Now& now) {
   scout_.want(relays);
+  place_legs(now);
+}
+
+void Link::want_some_of(const std::vector<RelayId>& relays, const Now& now) {
+  scout_.want_some(relays);
   place_legs(now);
 }
 

@@ -118,9 +118,14 @@ class Link {
   [[nodiscard]] RelayBindings& relays() { return relays_; }
   [[nodiscard]] const RelayBindings& relays() const { return relays_; }
   [[nodiscard]] const RelayScout& scout() const { return scout_; }
+  // relay_at returns the relay at whose address a peer's packets come from, be we bound there at
+  // the moment or not; nothing: they come from the peer itself.
+  [[nodiscard]] std::optional<RelayId> relay_at(const SocketAddress& remote) const;
   // want_relays asks to be bound at these, too; set_active says whether flows are open.
   void want_relays(const std::vector<RelayId>& relays, const Now& now);
   void set_active(bool is_active, const Now& now);
+  // want_some_of is RelayScout's want_some.
+  void want_some_of(const std::vector<RelayId>& relays, const Now& now);
   [[nodiscard]] DirectPaths& paths() { return paths_; }
   [[nodiscard]] const DirectPaths& paths() const { return paths_; }
   // place_of returns what the controller said about a relay, places about all.
@@ -147,6 +152,7 @@ class Link {
   [[nodiscard]] bool is_used(const SocketAddress& remote) const;
   void set_places(const std::vector<RelayPlace>& places, const Now& now);
   void place_legs(const Now& now);
+  void note_address(const SocketAddress& remote, const RelayId& relay);
   void apply(WatchMessage& message, const Now& now);
   void observe(const RelayId& relay, const std::optional<SocketAddress>& address, const Now& now);
   LookupKey look_up(LookupOwner owner);
@@ -165,6 +171,7 @@ class Link {
   std::optional<LocalPort> local_;
   std::map<RelayId, SocketAddress> observed_;  // Where relays see us.
   std::vector<RelayPlace> places_;
+  std::map<SocketAddress, RelayId> relay_addresses_;  // Where relays were; see note_address.
   std::uint64_t next_lookup_ = 1;
   std::map<LookupKey, LookupOwner> lookups_;
   std::deque<Event> events_;

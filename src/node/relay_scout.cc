@@ -46,6 +46,28 @@ void RelayScout::want(const std::vector<RelayId>& relays) {
   choose();
 }
 
+void RelayScout::want_some(const std::vector<RelayId>& relays) {
+  constexpr std::size_t kEnough = 2;  // One may be dead.
+  std::vector<path::RelayOption> options;
+  for (const RelayId& relay : relays) {
+    const RelayPlace* place = place_of(relay);
+    if (place == nullptr) continue;
+    options.push_back({.relay = relay, .round_trip = round_trip(relay), .load = place->load});
+  }
+  std::vector<RelayId> wanted;
+  std::size_t held_count = 0;
+  for (path::RelayOption& option : path::in_order(std::move(options), node_)) {
+    if (is_leg(option.relay)) {
+      ++held_count;
+    } else {
+      wanted.push_back(std::move(option.relay));
+    }
+  }
+  if (held_count >= kEnough) return;
+  wanted.resize(std::min(wanted.size(), kEnough - held_count));
+  if (!wanted.empty()) want(wanted);
+}
+
 void RelayScout::set_active(bool is_active) {
   if (std::exchange(is_active_, is_active) && !is_active) choose();
 }

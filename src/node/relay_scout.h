@@ -18,7 +18,8 @@
 //
 //   Two nodes that are far from each other may have no relay in common. The one that wants to send
 //   then binds at a relay of the other beside its nearest (`want`), and stays there until
-//   wanted_max others are wanted.
+//   wanted_max others are wanted. So does a connector whose resources allow only relays that are
+//   not among its nearest (`want_some`).
 //
 // Limits   nearest_max + wanted_max legs; spare_max relays are measured, those of the lowest rank;
 //          one measurement at a time.
@@ -66,6 +67,8 @@ class RelayScout {
   void set_relays(const std::vector<RelayPlace>& relays, const Now& now);
   // want asks for legs to these relays, too. Unknown ones are ignored.
   void want(const std::vector<RelayId>& relays);
+  // want_some asks for legs to the two best of `relays`, unless we have two there.
+  void want_some(const std::vector<RelayId>& relays);
   // set_active says whether flows are open.
   void set_active(bool is_active);
   // bound, draining and unbound are told of what becomes of each leg.

@@ -32,6 +32,10 @@ struct Columns<controller::Network> {
   static constexpr const char* kTable = "network";
   static void visit(auto& row, auto&& visitor) {
     visitor("name", row.name);
+    visitor("paths", row.path.paths);
+    visitor("relays", row.path.relays);
+    visitor("regions", row.path.regions);
+    visitor("is_own_first", row.path.is_own_first);
     visitor("created", row.created);
   }
 };
@@ -77,6 +81,11 @@ struct Columns<controller::Resource> {
     visitor("tcp", row.tcp);
     visitor("udp", row.udp);
     visitor("is_enabled", row.is_enabled);
+    visitor("has_path", row.has_path);
+    visitor("paths", row.path.paths);
+    visitor("relays", row.path.relays);
+    visitor("regions", row.path.regions);
+    visitor("is_own_first", row.path.is_own_first);
     visitor("created", row.created);
   }
 };

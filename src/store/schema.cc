@@ -312,7 +312,20 @@ BEGIN
 END;
 )sql";
 
-constexpr std::array<const char*, 1> kSteps{kStepOne};
+// By which paths flows may travel.
+constexpr const char* kStepTwo = R"sql(
+ALTER TABLE network ADD COLUMN paths TEXT NOT NULL DEFAULT 'any';
+ALTER TABLE network ADD COLUMN relays TEXT NOT NULL DEFAULT '';
+ALTER TABLE network ADD COLUMN regions TEXT NOT NULL DEFAULT '';
+ALTER TABLE network ADD COLUMN is_own_first INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE resource ADD COLUMN has_path INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE resource ADD COLUMN paths TEXT NOT NULL DEFAULT 'any';
+ALTER TABLE resource ADD COLUMN relays TEXT NOT NULL DEFAULT '';
+ALTER TABLE resource ADD COLUMN regions TEXT NOT NULL DEFAULT '';
+ALTER TABLE resource ADD COLUMN is_own_first INTEGER NOT NULL DEFAULT 0;
+)sql";
+
+constexpr std::array<const char*, 2> kSteps{kStepOne, kStepTwo};
 
 // apply makes one step and its number last together.
 StoreResult<void> apply(Database& database, const char* step, std::size_t number) {

@@ -35,6 +35,10 @@ inline constexpr EnumNames<controller::FlowEventKind, 4> kFlowEventKindNames{
 inline constexpr EnumNames<Protocol, 2> kProtocolNames{
     {{{Protocol::tcp, "tcp"}, {Protocol::udp, "udp"}}}};
 
+inline constexpr EnumNames<Paths, 3> kPathsNames{{{{Paths::any, "any"},
+                                                   {Paths::never_relay, "never-relay"},
+                                                   {Paths::always_relay, "always-relay"}}}};
+
 constexpr const auto& names_of(controller::Effect) {
   return kEffectNames;
 }
@@ -43,6 +47,9 @@ constexpr const auto& names_of(controller::NodeKind) {
 }
 constexpr const auto& names_of(controller::FlowEventKind) {
   return kFlowEventKindNames;
+}
+constexpr const auto& names_of(Paths) {
+  return kPathsNames;
 }
 constexpr const auto& names_of(Protocol) {
   return kProtocolNames;

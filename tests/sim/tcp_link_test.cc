@@ -63,7 +63,7 @@ struct Firewalled {
   std::string path() const {
     const auto connectors = house.client->node().status(house.world.now()).connectors;
     if (connectors.empty()) return "none";
-    const auto path = house.client->node().path_to(connectors[0].id);
+    const auto path = house.client->node().path_to(connectors[0].key);
     return path ? path->text : "none";
   }
 
@@ -110,7 +110,7 @@ TEST_CASE("no name of a link is ever told to anybody", "[sim][threat]") {
   const auto connectors = it.house.client->node().status(it.house.world.now()).connectors;
   REQUIRE(connectors.size() == 1);
   for (const path::PairStatus& pair :
-       it.house.client->node().pairs_to(connectors[0].id, it.house.world.now())) {
+       it.house.client->node().pairs_to(connectors[0].key, it.house.world.now())) {
     CHECK_FALSE(node::is_link_address(pair.pair.remote.ip));
     CHECK_FALSE(node::is_link_address(pair.observed.ip));
   }

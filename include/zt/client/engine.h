@@ -35,6 +35,12 @@
 //   connector_hold_down, then after twice that, and so on to connector_hold_down_max: so a dead one
 //   costs no flow but the first.
 //
+//   A connection carries flows of one path rule (base/path_rule.h), that of their resource as the
+//   view has it: flows of two rules to one connector have two connections. A rule limits the relays
+//   that are tried. Under never-relay the connection is made through a relay, and shown the grant,
+//   but no flow is opened on it (OpenFlow) while it is not direct (PathTaken): a flow waits for
+//   that for direct_timeout, and then goes on to the next connector, or fails with this reason.
+//
 //   A connector that was asked something is listened to. It is silent when nothing has come from it
 //   for two round trips and silence_margin, or when its connection does not stand by then. The
 //   flows that wait for the answer of a silent one are taken back, for not a byte of their
@@ -160,6 +166,10 @@ struct ConnectorHeard {  // The answer to ListenTo: a packet of the connector ha
   PeerKey peer{};
   Duration round_trip{};
 };
+struct PathTaken {  // A connection is direct from now on, or no longer.
+  PeerKey peer{};
+  bool is_direct = false;
+};
 struct ConnectorLost {  // The answer to ConnectTo, or the end of a connection. Its streams are
                         // dead.
   PeerKey peer{};
@@ -202,6 +212,7 @@ struct ConnectTo {  // Answer with ConnectorReady or ConnectorLost.
   Digest certificate;  // To pin.
   RouteId route;       // Prefix of the first destination connection ID.
   RelayId relay;
+  Paths paths = Paths::any;  // By which it may go on.
 };
 struct BindAt {  // Bind at these relays, too: connectors are there, and at none of ours.
   std::vector<RelayId> relays;
@@ -231,7 +242,7 @@ struct AbandonFlow {  // Reset the request of OpenFlow: its answer is of no use 
                       // may be opened elsewhere.
   FlowKey flow{};
 };
-struct PresentGrant {  // POST /.well-known/zt/grant.
+struct PresentGrant {  // POST /.well-known/zt/grant. Accepted, it lets direct paths be looked for.
   PeerKey peer{};
   Secret token;
 };
@@ -285,6 +296,7 @@ struct ResourceStatus {
   std::vector<PortRange> udp;
   std::vector<std::string> aliases;
   std::size_t flow_count = 0;
+  PathRule path;
   std::string last_decision;  // "granted", "denied: …", or empty before the first request.
 
   friend bool operator==(const ResourceStatus&, const ResourceStatus&) = default;
@@ -301,9 +313,11 @@ struct GrantStatus {
   friend bool operator==(const GrantStatus&, const GrantStatus&) = default;
 };
 struct ConnectorStatus {
+  PeerKey key{};
   ConnectorId id;
   std::string name;
   RelayId relay;
+  PathRule path;  // Of the flows that it carries.
   bool is_ready = false;
   bool is_silent = false;
   bool is_draining = false;
@@ -349,6 +363,7 @@ class Engine {
     std::size_t details_size_max = 300;                  // Of a connector's text that is shown.
     Duration grant_timeout = std::chrono::seconds(10);   // For an answer of the controller.
     Duration connect_timeout = std::chrono::seconds(4);  // For one try of one connector.
+    Duration direct_timeout = std::chrono::seconds(10);  // For a direct path, if there must be one.
     Duration answer_timeout = std::chrono::seconds(20);  // For a connector that resolves and dials.
     Duration flow_timeout = std::chrono::seconds(45);    // In all.
     Duration denial_lifetime = std::chrono::seconds(2);
@@ -373,10 +388,10 @@ class Engine {
     DeviceId device;
   };
 
-  using Input =
-      std::variant<ViewReceived, ControllerUp, ControllerDown, RelayAvailable, RelayLost,
-                   RelayDraining, GrantAnswered, GrantsRevoked, ConnectorReady, ConnectorHeard,
-                   ConnectorLost, ConnectorDraining, FlowRequested, FlowAnswered, FlowEnded>;
+  using Input = std::variant<ViewReceived, ControllerUp, ControllerDown, RelayAvailable, RelayLost,
+                             RelayDraining, GrantAnswered, GrantsRevoked, ConnectorReady,
+                             ConnectorHeard, PathTaken, ConnectorLost, ConnectorDraining,
+                             FlowRequested, FlowAnswered, FlowEnded>;
   using Output =
       std::variant<AskGrant, ConnectTo, BindAt, Reroute, CloseConnector, ListenTo, OpenFlow,
                    AbandonFlow, PresentGrant, FlowReady, FlowRefused, Cut, SnapshotNeeded, Report>;
@@ -402,6 +417,7 @@ class Engine {
     wants_grant,      // In `waiting` of its access.
     wants_relay,      // No relay in common with any connector at the moment.
     wants_connector,  // In `flows` of one or more peers that are connecting.
+    wants_direct,     // In `flows` of a peer that is ready, and still relayed.
     wants_answer,     // OpenFlow is out.
     open,
     cut,
@@ -460,8 +476,11 @@ class Engine {
     std::vector<RelayId> relays;              // Where the connector is bound, as last heard.
     std::map<RelayId, Duration> round_trips;  // From there, likewise.
     RelayId relay;                            // That carries the connection.
+    PathRule path;                            // Of its flows.
     bool is_ready = false;
     bool is_draining = false;
+    bool is_direct = false;
+    bool is_presented = false;  // It was shown a grant, though no flow is open.
     Instant connect_deadline;
     Duration round_trip{};  // To the relay, until it is ready.
     Hearing hearing = Hearing::unasked;
@@ -566,17 +585,25 @@ class Engine {
   void on(RelayDraining& input, const Now& now);
   void on(ConnectorReady& input, const Now& now);
   void on(ConnectorHeard& input, const Now& now);
+  void on(PathTaken& input, const Now& now);
   void on(ConnectorLost& input, const Now& now);
   void on(ConnectorDraining& input, const Now& now);
   void want_connector(FlowKey key, const Now& now);
   [[nodiscard]] std::vector<const GrantedConnector*> in_order(const Access& access) const;
   [[nodiscard]] std::optional<Candidate> find_candidate(const Flow& flow,
                                                         const Access& access) const;
-  [[nodiscard]] std::optional<PeerKey> find_peer(const GrantedConnector& connector) const;
-  [[nodiscard]] std::vector<RelayId> common_relays(
-      const std::vector<RelayId>& relays, const std::map<RelayId, Duration>& round_trips) const;
+  [[nodiscard]] std::optional<PeerKey> find_peer(const GrantedConnector& connector,
+                                                 const PathRule& path) const;
+  [[nodiscard]] PathRule path_rule_of(const Access& access) const;
+  // common_relays of a connector, or of a peer, under a rule.
+  template <class Reachable>
+  [[nodiscard]] std::vector<RelayId> common_relays(const Reachable& reachable,
+                                                   const PathRule& path) const;
+  void wait_for_direct(FlowKey key, PeerKey peer, const Now& now);
+  void give_up_direct(FlowKey key, const Now& now);
   void want_relay(FlowKey key, const Access& access, const Now& now);
-  PeerKey connect(const GrantedConnector& connector, const RelayId& relay, const Now& now);
+  PeerKey connect(const GrantedConnector& connector, const RelayId& relay, const PathRule& path,
+                  const Now& now);
   void retry_doubtful(const Access& access, const Now& now);
   void doubt(const ConnectorId& connector, const Now& now);
   [[nodiscard]] bool is_last_resort(const Candidate& candidate) const;

@@ -97,6 +97,10 @@ struct PeerConnected {
 struct PeerGone {  // Its requests are dead: nothing more is sent about them but Cut.
   PeerKey peer{};
 };
+struct PeerMoved {  // Its packets come by another path from now on.
+  PeerKey peer{};
+  std::optional<RelayId> relay;  // Absent: directly.
+};
 struct FlowRequested {
   FlowKey flow{};
   PeerKey peer{};
@@ -105,6 +109,7 @@ struct FlowRequested {
   Secret token;                  // Empty if none came.
   SocketAddress client_address;  // For the report.
   std::string path;              // For the report.
+  std::optional<RelayId> relay;  // Through which it came; absent: directly.
 };
 struct GrantPresented {
   RenewalKey renewal{};
@@ -173,6 +178,7 @@ enum class CutReason : std::uint8_t {
   key_withdrawn,          // The tenant's keys no longer hold the one that signed the grant.
   configuration_changed,  // The resource is gone, or no longer includes the target.
   address_prohibited,     // The dialled address became one of the connector's own.
+  path_forbidden,         // The path, or the rule about it, has changed.
   peer_gone,
 };
 struct Cut {  // Abandon both sides of an open flow at once, then answer with FlowEnded.
@@ -235,7 +241,7 @@ class Engine {
   };
 
   using Input = std::variant<ConfigurationReceived, KeysReceived, GrantsRevoked,
-                             OwnAddressesChanged, PeerConnected, PeerGone, FlowRequested,
+                             OwnAddressesChanged, PeerConnected, PeerGone, PeerMoved, FlowRequested,
                              GrantPresented, Resolved, Dialed, FlowEnded>;
   using Output = std::variant<Resolve, Dial, Accept, Refuse, Cut, GrantAnswered, SnapshotNeeded,
                               ClosePeer, Report>;
@@ -268,6 +274,9 @@ class Engine {
   [[nodiscard]] Statistics statistics() const;
   // has_shown_grant tells whether a peer has presented a valid grant.
   [[nodiscard]] bool has_shown_grant(PeerKey peer) const;
+  // may_tell_addresses tells whether a peer may look for a direct path: it has presented a valid
+  // grant, and none for a resource whose rule is always-relay.
+  [[nodiscard]] bool may_tell_addresses(PeerKey peer) const;
   [[nodiscard]] std::uint64_t configuration_revision() const { return resources_.revision; }
   [[nodiscard]] const grant::ResourceTable& resources() const { return resources_; }
 
@@ -305,6 +314,7 @@ class Engine {
     Digest certificate;
     Instant grant_deadline;
     bool has_shown_grant = false;  // A valid one, at least once.
+    bool is_relay_only = false;    // One was for a resource that is always relayed.
     bool is_closing = false;
     std::size_t refusal_count = 0;  // Before the first grant.
     std::set<FlowKey> flows;
@@ -330,6 +340,7 @@ class Engine {
     Destination destination;
     SocketAddress client_address;
     std::string path;
+    std::optional<RelayId> relay;          // That it goes through.
     Instant step_deadline;                 // While it resolves or dials.
     std::vector<SocketAddress> vetted;     // What may be dialled.
     std::optional<SocketAddress> dialled;  // Once open.
@@ -358,6 +369,7 @@ class Engine {
   void on(OwnAddressesChanged& input, const Now& now);
   void on(PeerConnected& input, const Now& now);
   void on(PeerGone& input, const Now& now);
+  void on(PeerMoved& input, const Now& now);
   void on(FlowRequested& input, const Now& now);
   void on(GrantPresented& input, const Now& now);
   void on(Resolved& input, const Now& now);
@@ -377,6 +389,8 @@ class Engine {
       const Flow& flow, const std::vector<IpAddress>& addresses) const;
   [[nodiscard]] std::optional<Refusal> find_no_room(const Peer& peer) const;
 
+  [[nodiscard]] const PathRule& path_rule_of(const ResourceId& resource) const;
+  void note_grant(PeerKey key, Peer& peer, const Permit& permit);
   void begin(FlowKey key, Flow flow, const Now& now);
   void dial(FlowKey key, Flow& flow, const std::vector<IpAddress>& addresses, const Now& now);
   std::size_t extend(Peer& peer, const VerifiedGrant& verified);

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "zt/base/ids.h"
+#include "zt/base/path_rule.h"
 #include "zt/base/protocol.h"
 #include "zt/base/secret.h"
 #include "zt/base/time.h"
@@ -70,10 +71,21 @@ struct ApiKey {
   friend bool operator==(const ApiKey&, const ApiKey&) = default;
 };
 
+// PathSettings is a PathRule as an administrator gives it: by relays and by regions.
+struct PathSettings {
+  Paths paths = Paths::any;
+  std::vector<std::string> relays;   // Ids.
+  std::vector<std::string> regions;  // As relays have them: all relays of these.
+  bool is_own_first = false;         // Those come first; otherwise there are no others.
+
+  friend bool operator==(const PathSettings&, const PathSettings&) = default;
+};
+
 // Network is a remote network: what a set of interchangeable connectors can reach.
 struct Network {
   NetworkId id;
   std::string name;
+  PathSettings path;
   UnixTime created;
   std::int64_t version = 1;
 
@@ -121,6 +133,8 @@ struct Resource {
   std::vector<PortRange> tcp;        // Empty: none.
   std::vector<PortRange> udp;
   bool is_enabled = true;
+  bool has_path = false;  // Of its own; otherwise that of its network holds.
+  PathSettings path;
   UnixTime created;
   std::int64_t version = 1;
 

@@ -18,8 +18,10 @@
 //      "tcp":["5432","8000-8100"],"udp":"none","enabled":true,"aliases":["db.alias.internal"]}
 //
 //   where `tcp` and `udp` are "all", "none" or a list of ranges, and `address` is a host, a
-//   wildcard name or a prefix, whose meaning belongs to the policy module. An unknown member is
-//   refused: it may be a restriction that this version does not know.
+//   wildcard name or a prefix, whose meaning belongs to the policy module. A resource whose paths
+//   are restricted has "path":{"paths":"never-relay","use":"only","relays":["rly_…"]} as well
+//   (base/path_rule.h); "use" is "any", "only" or "first". An unknown member is refused: it may be
+//   a restriction that this version does not know.
 //
 // Limits   kNodeConfigSizeMax bytes, kResourcesMax resources, kPortsMax, kAliasesMax.
 // Threats  An older configuration played back: `iat` must not go backwards (apply). A configuration
@@ -37,6 +39,7 @@
 
 #include "crypto/signing_key.h"
 #include "zt/base/ids.h"
+#include "zt/base/path_rule.h"
 #include "zt/base/protocol.h"
 #include "zt/base/time.h"
 #include "zt/grant/jwk.h"
@@ -70,6 +73,7 @@ struct ResourceEntry {
   std::vector<PortRange> udp;
   bool is_enabled = true;
   std::vector<std::string> aliases;  // Like `address`.
+  PathRule path;
 
   friend bool operator==(const ResourceEntry&, const ResourceEntry&) = default;
 };

@@ -16,6 +16,7 @@
 
 #include "zt/base/host.h"
 #include "zt/base/ids.h"
+#include "zt/base/path_rule.h"
 #include "zt/base/protocol.h"
 #include "zt/policy/address_pattern.h"
 
@@ -30,6 +31,7 @@ struct Resource {
   std::vector<PortRange> tcp;           // Empty: none. One range 1-65535: all.
   std::vector<PortRange> udp;
   bool is_enabled = true;
+  PathRule path;
 
   friend bool operator==(const Resource&, const Resource&) = default;
 };

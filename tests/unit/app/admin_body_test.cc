@@ -19,6 +19,24 @@ RuleArguments plain_rule() {
   return {.name = "ci-db", .subjects = {kServiceId}, .resources = {kResourceId}};
 }
 
+TEST_CASE("a path rule is in a body when a flag of it is given, and whole") {
+  CHECK(network_body({.name = "office", .path = {}}) == Json{{"name", "office"}});
+  CHECK_FALSE(network_body({}));
+  const auto body_of = [](const PathArguments& path) {
+    return network_body({.name = {}, .path = path});
+  };
+  CHECK(body_of({.paths = "never-relay"}) == Json{{"path", {{"paths", "never-relay"}}}});
+  CHECK(body_of({.relays = {"rly_1"}, .regions = {"eu"}, .is_own_first = true}) ==
+        Json{{"path",
+              {{"paths", "any"},
+               {"relays", Json::array({"rly_1"})},
+               {"regions", Json::array({"eu"})},
+               {"own_first", true}}}});
+  ResourceArguments resource;
+  resource.path.paths = "inherit";
+  CHECK(resource_body(resource) == Json{{"path", {{"paths", "inherit"}}}});
+}
+
 }  // namespace
 
 TEST_CASE("ports are all, none, or a list of ports and ranges") {

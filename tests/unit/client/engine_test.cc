@@ -1244,7 +1244,8 @@ TEST_CASE("the status shows what people ask for") {
   CHECK(status.grants[0].left == minutes(5) - seconds(10));
   CHECK(status.grants[0].flow_count == 1);
   REQUIRE(status.connectors.size() == 1);
-  CHECK(status.connectors[0] == ConnectorStatus{.id = f.connector(1),
+  CHECK(status.connectors[0] == ConnectorStatus{.key = f.last_peer,
+                                                .id = f.connector(1),
                                                 .name = "con-1",
                                                 .relay = f.relay(1),
                                                 .is_ready = true,
@@ -1252,6 +1253,147 @@ TEST_CASE("the status shows what people ask for") {
   CHECK(status.relays == std::vector{RelayStatus{f.relay(1), "relay-1"}});
   CHECK(status.flows_open == 1);
   CHECK(status.flows_opened == 1);
+}
+
+// --- Path rules.
+
+grant::NodeConfig with_rule(Fixture& f, const PathRule& rule) {
+  grant::ResourceEntry entry = f.resource_of("db.internal", "Database");
+  entry.path = rule;
+  return f.snapshot({entry});
+}
+
+TEST_CASE("a flow that may not be relayed is opened when its connection is direct") {
+  Fixture f;
+  f.handle(ViewReceived{with_rule(f, {.paths = Paths::never_relay})});
+  const FlowKey flow = f.request();
+  f.answer(f.grant_of());
+  const auto connect = f.take<ConnectTo>();
+  REQUIRE(connect);
+  CHECK(connect->paths == Paths::never_relay);
+  f.ready(connect->peer);
+  CHECK(f.take<PresentGrant>()->peer == connect->peer);
+  CHECK_FALSE(f.take<OpenFlow>());
+  SECTION("in time") {
+    const FlowKey second = f.request();
+    CHECK(f.take_all().empty());  // The grant is shown once.
+    f.advance(seconds(10) - milliseconds(1));
+    f.handle(PathTaken{connect->peer, true});
+    CHECK(f.take<OpenFlow>()->flow == flow);
+    CHECK(f.take<OpenFlow>()->flow == second);
+    f.hear(connect->peer);
+    f.handle(f.accepted(flow));
+    CHECK(f.take<FlowReady>());
+    CHECK(f.take<Report>()->report.path == "direct");
+    // When the direct path is lost, the next ones wait, and the open one stays.
+    f.handle(PathTaken{connect->peer, false});
+    f.take_all();
+    f.request();
+    CHECK_FALSE(f.take<OpenFlow>());
+    CHECK_FALSE(f.take<Cut>());
+    f.handle(PathTaken{connect->peer, true});
+    CHECK(f.take<OpenFlow>());
+  }
+  SECTION("and fails with the reason when that takes too long") {
+    f.advance(seconds(10));
+    const auto refused = f.take<FlowRefused>();
+    REQUIRE(refused);
+    CHECK(refused->outcome.kind == Kind::unreachable);
+    CHECK(refused->outcome.text ==
+          "no connector of \"Database\" can be reached: connector \"con-1\": no direct path was "
+          "found within 10 s, and the path rule of \"Database\" is never-relay");
+    CHECK_FALSE(f.take<OpenFlow>());
+  }
+}
+
+TEST_CASE("when one connector has no direct path, the next one is tried") {
+  Fixture f;
+  f.handle(ViewReceived{with_rule(f, {.paths = Paths::never_relay})});
+  f.request();
+  f.answer(f.grant_of(1, {f.connector_of(1, {f.relay(1)}), f.connector_of(2, {f.relay(1)})}));
+  f.ready(f.take<ConnectTo>()->peer);
+  f.take_all();
+  f.advance(seconds(10));
+  const auto second = f.take<ConnectTo>();
+  REQUIRE(second);
+  CHECK(second->connector == f.connector(2));
+  f.ready(second->peer);
+  f.handle(PathTaken{second->peer, true});
+  CHECK(f.take<OpenFlow>()->peer == second->peer);
+}
+
+TEST_CASE("only relays that the rule allows are used, and those that it prefers first") {
+  Fixture f;
+  f.handle(RelayAvailable{f.relay(2), "relay-2", f.kRoundTrip * 4});
+  const auto connector = f.connector_of(1, {f.relay(1), f.relay(2)});
+  const auto relay_under = [&](const PathRule& rule) -> std::optional<RelayId> {
+    f.handle(ViewReceived{with_rule(f, rule)});
+    f.request();
+    if (const auto ask = f.take<AskGrant>()) {
+      f.handle(GrantAnswered{ask->request, f.grant_of(1, {connector})});
+    }
+    const auto connect = f.take<ConnectTo>();
+    return connect ? std::optional(connect->relay) : std::nullopt;
+  };
+  SECTION("all are equal") {
+    CHECK(relay_under({}) == f.relay(1));
+  }
+  SECTION("one only") {
+    CHECK(relay_under({.use = RelayUse::only, .relays = {f.relay(2)}}) == f.relay(2));
+    f.take_all();
+    // Nothing else will do, also when it is lost.
+    f.handle(RelayLost{f.relay(2)});
+    CHECK_FALSE(f.take<ConnectTo>());
+    f.advance(seconds(4));
+    const auto refused = f.take<FlowRefused>();
+    REQUIRE(refused);
+  }
+  SECTION("one first") {
+    const PathRule rule{.use = RelayUse::first, .relays = {f.relay(2)}};
+    CHECK(relay_under(rule) == f.relay(2));
+    f.handle(RelayLost{f.relay(2)});
+    CHECK(f.take<ConnectTo>()->relay == f.relay(1));
+  }
+  SECTION("none") {
+    CHECK_FALSE(relay_under({.use = RelayUse::only, .relays = {}}));
+    f.advance(seconds(4));
+    CHECK(f.take<FlowRefused>()->outcome.text ==
+          "no relay in common with the connectors of \"Database\" is allowed by its path rule (any "
+          "path; relays: only none)");
+  }
+  SECTION("a live connection moves to allowed relays only") {
+    f.handle(RelayAvailable{f.relay(3), "relay-3", f.kRoundTrip * 8});
+    const PathRule rule{.use = RelayUse::only, .relays = {f.relay(2), f.relay(3)}};
+    f.handle(ViewReceived{with_rule(f, rule)});
+    f.request();
+    f.answer(f.grant_of(1, {f.connector_of(1, {f.relay(1), f.relay(2), f.relay(3)})}));
+    const auto connect = f.take<ConnectTo>();
+    CHECK(connect->relay == f.relay(2));
+    f.ready(connect->peer);
+    f.take_all();
+    f.handle(RelayLost{f.relay(2)});
+    CHECK(f.take<Reroute>()->relay == f.relay(3));
+  }
+}
+
+TEST_CASE("flows of two path rules do not share a connection") {
+  Fixture f;
+  grant::ResourceEntry free = f.resource_of("db.internal", "Database");
+  grant::ResourceEntry bound = f.resource_of("web.internal", "Web");
+  bound.id = id_of<ResourceIdTag>(2);
+  bound.aliases.clear();
+  bound.path.paths = Paths::always_relay;
+  f.handle(ViewReceived{f.snapshot({free, bound})});
+  f.open("db.internal:5432");
+  f.request("web.internal:5432");
+  GrantIssued grant = f.grant_of(2);
+  grant.resource = bound.id;
+  f.answer(std::move(grant));
+  const auto connect = f.take<ConnectTo>();
+  REQUIRE(connect);
+  CHECK(connect->connector == f.connector(1));
+  CHECK(connect->peer != f.last_peer);
+  CHECK(connect->paths == Paths::always_relay);
 }
 
 }  // namespace

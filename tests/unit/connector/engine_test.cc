@@ -806,5 +806,100 @@ TEST_CASE("an idle engine waits for nothing") {
   CHECK_FALSE(f.engine.next_deadline());
 }
 
+// --- Path rules.
+
+grant::NodeConfig with_rule(Fixture& f, const PathRule& rule) {
+  grant::ResourceEntry entry = f.resource_of("db.internal");
+  entry.path = rule;
+  return f.snapshot({entry});
+}
+
+TEST_CASE("a flow that comes by a forbidden path is refused with the rule") {
+  Fixture f;
+  const auto home = id_of<RelayIdTag>(1);
+  f.relay = home;
+  SECTION("through a relay") {
+    f.handle(ConfigurationReceived{with_rule(f, {.paths = Paths::never_relay})});
+    f.take_all();
+    f.request(f.grant_of("db.internal"), "db.internal:5432");
+    const auto refused = f.take<Refuse>();
+    REQUIRE(refused);
+    CHECK(refused->status == 403);
+    CHECK(refused->details ==
+          "the path rule is never-relay, and this path goes through relay " + home.text);
+    CHECK(f.take<Report>()->report.event == FlowEvent::denied);
+    CHECK_FALSE(f.take<Resolve>());
+    f.relay.reset();
+    f.open();
+  }
+  SECTION("directly") {
+    f.handle(ConfigurationReceived{with_rule(f, {.paths = Paths::always_relay})});
+    f.take_all();
+    f.relay.reset();
+    f.request(f.grant_of("db.internal"), "db.internal:5432");
+    CHECK(f.take<Refuse>()->details == "the path rule is always-relay, and this path is direct");
+    f.take_all();
+    f.relay = home;
+    f.open();
+  }
+  SECTION("through another relay") {
+    f.handle(ConfigurationReceived{with_rule(f, {.use = RelayUse::only, .relays = {home}})});
+    f.take_all();
+    f.open();
+    f.relay = id_of<RelayIdTag>(2);
+    f.request(f.grant_of("db.internal"), "db.internal:5432");
+    CHECK(f.take<Refuse>()->details == "the path rule does not allow relay " + f.relay->text);
+  }
+}
+
+TEST_CASE("a live flow is cut when its path becomes a forbidden one") {
+  Fixture f;
+  const auto home = id_of<RelayIdTag>(1);
+  SECTION("because the connection moves") {
+    f.handle(ConfigurationReceived{with_rule(f, {.paths = Paths::never_relay})});
+    const FlowKey flow = f.open();
+    f.handle(PeerMoved{PeerKey(1), std::nullopt});
+    CHECK(f.take_all().empty());
+    f.handle(PeerMoved{PeerKey(1), home});
+    const auto cut = f.take<Cut>();
+    REQUIRE(cut);
+    CHECK(cut->flow == flow);
+    CHECK(cut->reason == CutReason::path_forbidden);
+  }
+  SECTION("because the rule changes") {
+    f.relay = home;
+    f.open();
+    f.handle(ConfigurationReceived{with_rule(f, {.use = RelayUse::first, .relays = {}})});
+    CHECK_FALSE(f.take<Cut>());
+    f.handle(ConfigurationReceived{with_rule(f, {.paths = Paths::never_relay})});
+    CHECK(f.take<Cut>()->reason == CutReason::path_forbidden);
+  }
+  SECTION("before it is open, it is refused") {
+    f.relay = home;
+    f.request(f.grant_of("db.internal"), "db.internal:5432");
+    f.take_all();
+    f.handle(ConfigurationReceived{with_rule(f, {.paths = Paths::never_relay})});
+    CHECK(f.take<Refuse>()->status == 403);
+  }
+}
+
+TEST_CASE("who uses what is always relayed is told no addresses") {
+  Fixture f;
+  CHECK_FALSE(f.engine.may_tell_addresses(PeerKey(1)));
+  const auto present = [&] {
+    f.handle(GrantPresented{RenewalKey(1), PeerKey(1), f.signed_grant(f.grant_of("db.internal"))});
+  };
+  SECTION("by its rule") {
+    f.handle(ConfigurationReceived{with_rule(f, {.paths = Paths::always_relay})});
+    present();
+    CHECK(f.engine.has_shown_grant(PeerKey(1)));
+    CHECK_FALSE(f.engine.may_tell_addresses(PeerKey(1)));
+  }
+  SECTION("and others are") {
+    present();
+    CHECK(f.engine.may_tell_addresses(PeerKey(1)));
+  }
+}
+
 }  // namespace
 }  // namespace zt::connector

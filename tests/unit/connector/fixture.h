@@ -114,7 +114,8 @@ struct Fixture {
                          .protocol = protocol,
                          .token = std::move(token),
                          .client_address = *SocketAddress::parse("192.0.2.1:4000"),
-                         .path = "direct"});
+                         .path = "direct",
+                         .relay = relay});
     return flow;
   }
 
@@ -168,6 +169,7 @@ struct Fixture {
   SeededRandom random{1};
   Now now{Instant(std::chrono::hours(1)), from_unix_seconds(1'795'000'000)};
   std::uint64_t revision = 0;
+  std::optional<RelayId> relay;  // Through which requests come.
   std::uint64_t last_flow = 0;
   Engine engine;
   std::vector<Engine::Output> outputs;

@@ -272,5 +272,110 @@ TEST_CASE("grants are limited per device, and live ones per tenant") {
   CHECK(world.ask(door.kClient, "db.internal", 5432).status == 201);
 }
 
+// Relays makes two relays, "home" in region "eu" and "away" in region "us".
+struct Relays {
+  explicit Relays(World& world) {
+    const auto make = [&](const char* name, const char* region, std::uint8_t number) {
+      const Reply token = world.admin(
+          "POST", "relay-tokens",
+          {{"name", name}, {"region", region}, {"address", std::string(name) + ".example:443"}});
+      return world.enrol(token.body.at("token"), "relay", certificate_of(number));
+    };
+    home = make("home", "eu", 8);
+    away = make("away", "us", 9);
+  }
+  std::string home;
+  std::string away;
+};
+
+TEST_CASE("path rules are checked, and kept as they were given") {
+  Scene scene;
+  World& world = scene.world;
+  const Relays relays(world);
+  const std::string network = "networks/" + scene.door.network;
+  const auto patch = [&](const std::string& path, const json& rule) {
+    return world.admin("PATCH", path, {{"path", rule}});
+  };
+  CHECK(world.admin("GET", network).body.at("path") == json{{"paths", "any"},
+                                                            {"relays", json::array()},
+                                                            {"regions", json::array()},
+                                                            {"own_first", false}});
+  const Reply set = patch(network, {{"paths", "always-relay"},
+                                    {"relays", {relays.home}},
+                                    {"regions", {"us"}},
+                                    {"own_first", true}});
+  REQUIRE(set.status == 200);
+  CHECK(set.body.at("path").at("paths") == "always-relay");
+  CHECK(set.body.at("path").at("relays") == json::array({relays.home}));
+  CHECK(set.body.at("path").at("own_first") == true);
+  // It is replaced as a whole; a resource's may be its network's again.
+  CHECK(patch(network, json::object()).body.at("path").at("relays") == json::array());
+  const json db = world.admin("GET", "resources").body.at("items").at(0);
+  const std::string resource = "resources/" + db.at("id").get<std::string>();
+  CHECK(db.at("path") == json{{"paths", "inherit"}});
+  CHECK(patch(resource, {{"paths", "never-relay"}}).body.at("path").at("paths") == "never-relay");
+  CHECK(patch(resource, {{"paths", "inherit"}}).body.at("path") == json{{"paths", "inherit"}});
+
+  const std::pair<json, const char*> wrong[] = {
+      {{{"paths", "sometimes"}}, "path.paths"},
+      {{{"paths", "inherit"}}, "path.paths"},
+      {{{"relays", {"home"}}}, "path.relays"},
+      {{{"relays", {"rly_00000000000000000000000000"}}}, "path.relays"},
+      {{{"regions", {"mars"}}}, "path.regions"},
+      {{{"regions", {""}}}, "path.regions"},
+      {{{"own_first", true}}, "path.own_first"},
+      {{{"color", "red"}}, "path.color"},
+  };
+  for (const auto& [rule, member] : wrong) {
+    const Reply reply = patch(network, rule);
+    INFO(rule.dump() << ": " << reply.text);
+    CHECK((reply.status == 400 || reply.status == 422));
+    CHECK(reply.text.find(member) != std::string::npos);
+  }
+  const Reply both = patch(resource, {{"paths", "inherit"}, {"regions", {"us"}}});
+  CHECK(both.text.find("path.paths") != std::string::npos);
+}
+
+TEST_CASE("a relay that a path rule names is not deleted") {
+  Scene scene;
+  World& world = scene.world;
+  const Relays relays(world);
+  const std::string network = "networks/" + scene.door.network;
+  REQUIRE(world.admin("PATCH", network, {{"path", {{"relays", {relays.home}}}}}).status == 200);
+  const Reply refused = world.admin("DELETE", "relays/" + relays.home);
+  CHECK(refused.status == 409);
+  CHECK(refused.text.find("the path rule of network") != std::string::npos);
+  CHECK(world.admin("DELETE", "relays/" + relays.away).status == 204);
+}
+
+TEST_CASE("a client is told only of relays that the path rule allows") {
+  Scene scene;
+  World& world = scene.world;
+  const Relays relays(world);
+  const json body = {{"version", "1"}, {"relays", {relays.home, relays.away}}};
+  REQUIRE(world.node("POST", "/api/v1/node/heartbeat", body, scene.door.kConnector).status == 204);
+  using Names = std::set<std::string>;
+  const auto told = [&] {
+    const Reply grant = world.ask(scene.door.kClient, "db.internal", 5432);
+    Names names;
+    for (const json& relay : grant.body.at("connectors").at(0).at("relays")) {
+      names.insert(relay.get<std::string>());
+    }
+    return names;
+  };
+  const auto told_under = [&](const json& rule) {
+    const std::string path = "networks/" + scene.door.network;
+    REQUIRE(world.admin("PATCH", path, {{"path", rule}}).status == 200);
+    return told();
+  };
+  CHECK(told_under(json::object()) == Names{relays.home, relays.away});
+  CHECK(told_under({{"relays", {relays.away}}}) == Names{relays.away});
+  CHECK(told_under({{"regions", {"eu"}}, {"own_first", true}}) == Names{relays.home, relays.away});
+  CHECK(told_under({{"regions", {"eu"}}}) == Names{relays.home});
+  // A region that has lost its relays allows none.
+  REQUIRE(world.admin("PATCH", "relays/" + relays.home, {{"region", "asia"}}).status == 200);
+  CHECK(told().empty());
+}
+
 }  // namespace
 }  // namespace zt::controller::test

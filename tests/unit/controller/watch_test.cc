@@ -402,5 +402,29 @@ TEST_CASE("replaying deltas gives what a fresh snapshot gives, after any history
   }
 }
 
+TEST_CASE("both ends are told a path rule, and told when it changes") {
+  Scene scene;
+  World& world = scene.world;
+  const Reply token =
+      world.admin("POST", "relay-tokens", {{"region", "eu"}, {"address", "r.example:443"}});
+  const std::string home = world.enrol(token.body.at("token"), "relay", certificate_of(9));
+  Held connector = scene.held_connector();
+  const auto stream = world.watch(scene.door.kConnector);
+  connector.follow(world, stream);
+  const std::string network = "networks/" + scene.door.network;
+  const auto rule = [&] {
+    connector.follow(world, stream);
+    for (const auto& [id, entry] : connector.table.resources) return entry.path;
+    return PathRule{};
+  };
+  CHECK(rule() == PathRule{});
+  REQUIRE(world.admin("PATCH", network, {{"path", {{"paths", "never-relay"}, {"regions", {"eu"}}}}})
+              .status == 200);
+  CHECK(rule() ==
+        PathRule{.paths = Paths::never_relay, .use = RelayUse::only, .relays = {RelayId{home}}});
+  REQUIRE(world.admin("PATCH", "relays/" + home, {{"region", "us"}}).status == 200);
+  CHECK(rule() == PathRule{.paths = Paths::never_relay, .use = RelayUse::only, .relays = {}});
+}
+
 }  // namespace
 }  // namespace zt::controller::test

@@ -284,5 +284,30 @@ TEST_CASE("a delta never fills the table beyond its limit") {
   CHECK(table.resources.size() == NodeConfig::kResourcesMax);
 }
 
+TEST_CASE("a path rule has one spelling, and what is free has none") {
+  const auto round_trip = [](const PathRule& rule) {
+    NodeConfig config = snapshot();
+    config.upsert[0].path = rule;
+    const auto token = issue(config, signing_key('a'));
+    if (!token) return false;
+    const auto read = verify(*token, key_set(signing_key('a')), expectations());
+    REQUIRE(read);
+    CHECK(*read == config);
+    return true;
+  };
+  const RelayId one = id<RelayIdTag>(1);
+  const RelayId two = id<RelayIdTag>(2);
+  const std::vector<RelayId> ordered = one < two ? std::vector{one, two} : std::vector{two, one};
+  const std::vector<RelayId> reversed{ordered[1], ordered[0]};
+  CHECK(round_trip({}));
+  CHECK(round_trip({.paths = Paths::never_relay}));
+  CHECK(round_trip({.paths = Paths::always_relay, .use = RelayUse::first, .relays = ordered}));
+  CHECK(round_trip({.use = RelayUse::only, .relays = {}}));
+  CHECK_FALSE(round_trip({.use = RelayUse::only, .relays = reversed}));
+  CHECK_FALSE(round_trip({.use = RelayUse::only, .relays = {one, one}}));
+  CHECK_FALSE(round_trip({.use = RelayUse::any, .relays = {one}}));
+  CHECK_FALSE(round_trip({.use = RelayUse::only, .relays = {RelayId{"office"}}}));
+}
+
 }  // namespace
 }  // namespace zt::grant

@@ -596,5 +596,45 @@ TEST_CASE("a step of the schema happens whole or not at all") {
   CHECK(migrate(**database, older).error() == StoreError::unsupported_schema);
 }
 
+TEST_CASE("networks and resources of before path rules have none after the upgrade") {
+  const TemporaryFile file;
+  SeededRandom random(7);
+  const auto tenant = make_id<TenantIdTag>(random);
+  const auto network = make_id<NetworkIdTag>(random);
+  const auto resource = make_id<ResourceIdTag>(random);
+  {
+    auto database = Database::open(file.path());
+    REQUIRE(database.has_value());
+    REQUIRE(migrate(**database, schema_steps().first(1)));
+    const std::string rows = "INSERT INTO tenant VALUES ('" + tenant.text + "', 'one', 1, 1);" +
+                             "INSERT INTO network VALUES ('" + tenant.text + "', '" + network.text +
+                             "', 'office', 1, 3);" + "INSERT INTO resource VALUES ('" +
+                             tenant.text + "', '" + resource.text + "', '" + network.text +
+                             "', 'db', 'db.internal', '', '5432\n', '', 1, 1, 1);";
+    REQUIRE((*database)->run(rows.c_str()));
+  }
+  const auto store = open({.path = file.path()});
+  auto office = store->networks().find(tenant, network);
+  REQUIRE(office);
+  CHECK(office->path == controller::PathSettings{});
+  CHECK(office->version == 3);
+  auto db = store->resources().find(tenant, resource);
+  REQUIRE(db);
+  CHECK_FALSE(db->has_path);
+  CHECK(db->path == controller::PathSettings{});
+
+  office->path = {.paths = Paths::never_relay,
+                  .relays = {"rly_1", "rly_2"},
+                  .regions = {"eu west"},
+                  .is_own_first = true};
+  REQUIRE(store->networks().update(tenant, *office));
+  CHECK(store->networks().find(tenant, network)->path == office->path);
+  db->has_path = true;
+  db->path.paths = Paths::always_relay;
+  REQUIRE(store->resources().update(tenant, *db));
+  CHECK(store->resources().find(tenant, resource)->has_path);
+  CHECK(store->resources().find(tenant, resource)->path == db->path);
+}
+
 }  // namespace
 }  // namespace zt::store

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+// Path rules hold in a whole installation: what may not cross a relay does not, and what must does.
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+#include <string>
+
+#include "house.h"
+
+namespace zt::sim {
+namespace {
+
+using namespace std::chrono_literals;
+
+Nat::Config symmetric(const IpAddress& external) {
+  return {.external = external,
+          .mapping = NatBehavior::address_and_port_dependent,
+          .filtering = NatBehavior::address_and_port_dependent};
+}
+
+std::string path_of(const House& house, client::FlowKey flow) {
+  const auto path = house.client->node().path_of(flow);
+  return path ? path->text : "";
+}
+
+bool exchange(House& house, client::FlowKey flow, const std::string& text, Duration limit) {
+  const std::string expected = house.client->flow(flow).received + text;
+  house.client->send(flow, text, false);
+  return house.world.run_until([&] { return house.client->flow(flow).received == expected; },
+                               limit);
+}
+
+void set_rule(House& house, const wire::Json& rule) {
+  const std::string path = "networks/" + house.network_id;
+  (void)house.controller->ask("PATCH", path, {{"path", rule}}, 200);
+}
+
+// Traffic counts the bytes that hosts exchange, by whether a relay is at one end.
+struct Traffic {
+  explicit Traffic(House& house) {
+    house.world.on_wire = [this, former = house.world.on_wire](const Hop& hop,
+                                                               std::span<const std::byte> bytes) {
+      former(hop, bytes);
+      const bool is_relayed = hop.from == kRelayAt || hop.to == kRelayAt;
+      (is_relayed ? relayed : direct) += bytes.size();
+    };
+  }
+  std::size_t relayed = 0;
+  std::size_t direct = 0;
+};
+
+TEST_CASE("never-relay: a flow waits until it is direct, and no byte of it crosses a relay",
+          "[sim]") {
+  House house(seed_of(61), {.delay = 10ms});
+  INFO("replay: " << house.world.replay());
+  set_rule(house, {{"paths", "never-relay"}});
+  REQUIRE(house.boot());
+  house.world.run_for(1s);
+  const auto flow = house.client->open("db.internal:5432");
+  REQUIRE(house.world.run_until([&] { return house.client->flow(flow).is_ready; }, 5s));
+  CHECK(path_of(house, flow) == "direct");
+  Traffic traffic(house);
+  REQUIRE(exchange(house, flow, std::string(200'000, 'x'), 10s));
+  CHECK(traffic.direct > 400'000);
+  CHECK(traffic.relayed < 20'000);
+
+  // The direct path dies, and what is written waits for it.
+  house.world.set_link(kClientAt.ip, kConnectorAt.ip, {.is_blocked = true});
+  traffic.relayed = 0;
+  house.client->send(flow, std::string(200'000, 'y'), false);
+  house.world.run_for(3s);
+  CHECK(path_of(house, flow) == "direct");
+  CHECK(traffic.relayed < 20'000);
+  CHECK_FALSE(house.client->flow(flow).is_over);
+  const auto next = house.client->open("db.internal:5432");
+  house.world.run_for(1s);
+  CHECK_FALSE(house.client->flow(next).is_ready);
+  house.world.set_link(kClientAt.ip, kConnectorAt.ip, {.delay = 10ms});
+  CHECK(house.world.run_until([&] { return house.client->flow(flow).received.size() == 400'000; },
+                              20s));
+  CHECK(house.world.run_until([&] { return house.client->flow(next).is_ready; }, 5s));
+  CHECK(traffic.relayed < 40'000);
+}
+
+TEST_CASE("never-relay: behind symmetric NATs a flow fails with the reason, and sends nothing",
+          "[sim]") {
+  House house(seed_of(62), {.delay = 10ms}, [](World& world) {
+    return lay_out_behind(world, symmetric(kClientNatIp), symmetric(kConnectorNatIp));
+  });
+  INFO("replay: " << house.world.replay());
+  set_rule(house, {{"paths", "never-relay"}});
+  REQUIRE(house.boot());
+  house.world.run_for(1s);
+  const auto flow = house.client->open("db.internal:5432");
+  house.client->send(flow, std::string(100'000, 'x'), false);
+  Traffic traffic(house);
+  REQUIRE(house.world.run_until([&] { return house.client->flow(flow).is_over; }, 46s));
+  REQUIRE(house.client->flow(flow).refusal);
+  CHECK(house.client->flow(flow).refusal->text.find(
+            "no direct path was found within 10 s, and the path rule of \"db\" is never-relay") !=
+        std::string::npos);
+  CHECK(traffic.relayed < 60'000);
+  CHECK(house.connector->open_flow_count() == 0);
+}
+
+TEST_CASE("always-relay: neither end probes, and the flow stays on the relay", "[sim]") {
+  House house(seed_of(63), {.delay = 10ms});
+  INFO("replay: " << house.world.replay());
+  set_rule(house, {{"paths", "always-relay"}});
+  REQUIRE(house.boot());
+  house.world.run_for(1s);
+  const auto flow = house.client->open("db.internal:5432");
+  REQUIRE(exchange(house, flow, std::string(kCanary), 10s));
+  house.world.run_for(2min);
+  CHECK(path_of(house, flow).starts_with("relayed:"));
+  CHECK(house.client->node().link().paths().counters().probes_sent == 0);
+  CHECK(house.connector->node().link().paths().counters().probes_sent == 0);
+  CHECK(house.client->node().link().paths().counters().probes_received == 0);
+}
+
+TEST_CASE("a rule that changes ends the flows that it forbids, and new ones obey it", "[sim]") {
+  const bool is_never = GENERATE(true, false);
+  CAPTURE(is_never);
+  House house(seed_of(64), {.delay = 10ms}, [is_never](World&) {
+    return Layout{.policy =
+                      is_never ? path::RelayPolicy::always_relay : path::RelayPolicy::automatic};
+  });
+  INFO("replay: " << house.world.replay());
+  REQUIRE(house.boot());
+  house.world.run_for(1s);
+  const auto flow = house.client->open("db.internal:5432");
+  REQUIRE(exchange(house, flow, std::string(kCanary), 10s));
+  house.world.run_for(3s);
+  CHECK(path_of(house, flow).starts_with(is_never ? "relayed:" : "direct"));
+  set_rule(house, {{"paths", is_never ? "never-relay" : "always-relay"}});
+  CHECK(house.world.run_until([&] { return house.client->flow(flow).is_over; }, 1s));
+  const auto next = house.client->open("db.internal:5432");
+  house.world.run_for(3s);
+  CHECK(house.client->flow(next).is_ready != is_never);
+  if (!is_never) CHECK(path_of(house, next).starts_with("relayed:"));
+}
+
+TEST_CASE("only relays of the allowed region carry a flow, however near the others are", "[sim]") {
+  House house(seed_of(65), {.delay = 10ms},
+              [](World&) { return Layout{.policy = path::RelayPolicy::always_relay}; });
+  INFO("replay: " << house.world.replay());
+  house.add_relay("second", kSecondRelayAt);
+  for (const IpAddress& end : {kClientAt.ip, kConnectorAt.ip}) {
+    house.world.set_link(end, kSecondRelayAt.ip, {.delay = 50ms});
+  }
+  REQUIRE(house.boot());
+  const wire::Json relays = house.controller->ask("GET", "relays", nullptr, 200);
+  for (const wire::Json& relay : relays.at("items")) {
+    const bool is_far = relay.at("name") == "second";
+    (void)house.controller->ask("PATCH", "relays/" + relay.at("id").get<std::string>(),
+                                {{"region", is_far ? "far" : "near"}}, 200);
+  }
+  set_rule(house, {{"regions", {"far"}}});
+  house.world.run_for(1s);
+  const auto flow = house.client->open("db.internal:5432");
+  REQUIRE(exchange(house, flow, std::string(kCanary), 10s));
+  CHECK(house.client->node().path_of(flow)->remote == kSecondRelayAt);
+  set_rule(house, {{"regions", {"near"}}});
+  CHECK(house.world.run_until([&] { return house.client->flow(flow).is_over; }, 1s));
+  const auto next = house.client->open("db.internal:5432");
+  REQUIRE(exchange(house, next, std::string(kCanary), 10s));
+  CHECK(house.client->node().path_of(next)->remote == kRelayAt);
+}
+
+}  // namespace
+}  // namespace zt::sim
