@@ -641,6 +641,7 @@ std::ptrdiff_t Http3::read_body(std::int64_t stream_id, std::span<nghttp3_vec> p
   for (std::size_t i = 0; i < count; ++i) {
     pieces[i] = {octets_of(views[i].data()), views[i].size()};
   }
+  tell_writable(*stream);
   is_end = stream->is_finishing && !stream->send.has_untaken();
   if (count == 0 && !is_end) return NGHTTP3_ERR_WOULDBLOCK;
   return static_cast<std::ptrdiff_t>(count);
@@ -650,10 +651,7 @@ void Http3::acknowledge_body(std::int64_t stream_id, std::size_t size) {
   Stream* stream = find(stream_id);
   if (stream == nullptr || stream->is_sending_over) return;
   stream->send.acknowledge(size);
-  if (stream->is_writable_wanted && stream->send.has_room()) {
-    stream->is_writable_wanted = false;
-    tell(StreamWritable{key_of(*stream)});
-  }
+  tell_writable(*stream);
 }
 
 void Http3::receive_settings(const nghttp3_proto_settings& settings) {
@@ -689,6 +687,12 @@ void Http3::tell_readable(Stream& stream) {
   if (!stream.is_announced || stream.is_readable_told) return;
   stream.is_readable_told = true;
   tell(StreamReadable{key_of(stream)});
+}
+
+void Http3::tell_writable(Stream& stream) {
+  if (!stream.is_writable_wanted || !stream.send.has_room()) return;
+  stream.is_writable_wanted = false;
+  tell(StreamWritable{key_of(stream)});
 }
 
 void Http3::give_credit(std::int64_t stream_id, std::size_t size) {

@@ -141,7 +141,8 @@ class Http3 {
   struct Stream {
     Stream(std::int64_t the_id, Context& context)
         : id(the_id),
-          send(context.chunks, context.limits.stream_send_size_max),
+          send(context.chunks, context.limits.stream_send_size_max,
+               context.limits.stream_unsent_size_max),
           receive(context.chunks) {}
 
     std::int64_t id;
@@ -196,6 +197,7 @@ class Http3 {
   bool finish_response_head(Stream& stream, bool is_end);
   void refuse_oversize(Stream& stream);
   void tell_readable(Stream& stream);
+  void tell_writable(Stream& stream);
   void give_credit(std::int64_t stream_id, std::size_t size);
   void give_connection_credit(std::size_t size);
   void reserve(Stream& stream);

@@ -50,7 +50,8 @@ std::span<std::byte> SendBuffer::space() {
     }
   }
   const std::span<std::byte> space = chunks_.back().space();
-  return space.first(std::min(space.size(), size_max_ - size_));
+  return space.first(
+      std::min({space.size(), size_max_ - size_, untaken_size_max_ - untaken_size()}));
 }
 
 void SendBuffer::commit(std::size_t size) {

@@ -13,10 +13,16 @@
 //   stream, so that neither a thousand idle streams nor a peer that sends one byte on each of them
 //   holds much memory. A buffer without bytes holds no chunk.
 //
-// Limits   A SendBuffer holds `size_max` bytes, unacknowledged ones included. A ReceiveBuffer holds
+//   A SendBuffer takes little more than what can leave soon. Bytes that wait for the network are
+//   better off with the writer, which for a flow is the kernel's socket: they are copied here when
+//   their turn is near, and are still in the processor's cache when they are sealed.
+//
+// Limits   A SendBuffer holds `size_max` bytes, unacknowledged ones included, of which at most
+//          `untaken_size_max` were not taken yet. A ReceiveBuffer holds
 //          what the stream's flow-control window allows. The pool keeps kSpareCountMax chunks a
 //          size.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -68,7 +74,10 @@ class ChunkPool {
 
 class SendBuffer {
  public:
-  SendBuffer(ChunkPool& pool, std::size_t size_max) : pool_(pool), size_max_(size_max) {}
+  SendBuffer(ChunkPool& pool, std::size_t size_max, std::size_t untaken_size_max)
+      : pool_(pool),
+        size_max_(size_max),
+        untaken_size_max_(std::min(untaken_size_max, size_max)) {}
   SendBuffer(const SendBuffer&) = delete;
   SendBuffer& operator=(const SendBuffer&) = delete;
   ~SendBuffer() { drop(); }
@@ -91,14 +100,21 @@ class SendBuffer {
   void drop();
 
   [[nodiscard]] std::size_t size() const { return size_; }
-  [[nodiscard]] bool has_untaken() const { return size_ > taken_size_; }
-  [[nodiscard]] bool is_full() const { return size_ >= size_max_; }
-  // has_room tells whether a quarter of the buffer is free: worth waking the writer.
-  [[nodiscard]] bool has_room() const { return size_ <= size_max_ - size_max_ / 4; }
+  [[nodiscard]] bool has_untaken() const { return untaken_size() > 0; }
+  [[nodiscard]] std::size_t untaken_size() const { return size_ - taken_size_; }
+  [[nodiscard]] bool is_full() const {
+    return size_ >= size_max_ || untaken_size() >= untaken_size_max_;
+  }
+  // has_room tells whether it is worth waking the writer: a quarter of the buffer is free, and half
+  // of what may wait in it has been taken.
+  [[nodiscard]] bool has_room() const {
+    return size_ <= size_max_ - size_max_ / 4 && untaken_size() <= untaken_size_max_ / 2;
+  }
 
  private:
   ChunkPool& pool_;
   std::size_t size_max_;
+  std::size_t untaken_size_max_;
   std::size_t size_ = 0;        // Committed and not acknowledged.
   std::size_t taken_size_ = 0;  // The part of it that was taken.
   std::uint64_t total_ = 0;     // Ever committed.
