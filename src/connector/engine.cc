@@ -185,6 +185,7 @@ void Engine::on(ConfigurationReceived& input, const Now& now) {
 
 void Engine::on(KeysReceived& input, const Now& now) {
   keys_ = std::move(input.keys);
+  for (auto& [key, peer] : peers_) peer.known_grants.clear();
   judge_again(now);
 }
 
@@ -395,24 +396,46 @@ std::expected<Engine::VerifiedGrant, Engine::Refusal> Engine::verify(const Secre
                                    .event = FlowEvent::failed});
   }
   if (token.is_empty()) return denied("the request carries no grant");
-  auto grant = grant::verify(token.reveal(), keys_,
-                             {.tenant = self_.tenant,
-                              .network = self_.network,
-                              .client_certificate = peer.certificate,
-                              .now = now.unix_time});
-  if (!grant) return denied(grant::to_text(grant.error()));
-  if (is_revoked(*grant)) return denied(to_text(CutReason::grant_revoked));
+  const auto known = know(token, peer,
+                          {.tenant = self_.tenant,
+                           .network = self_.network,
+                           .client_certificate = peer.certificate,
+                           .now = now.unix_time});
+  if (!known) return denied(grant::to_text(known.error()));
+  const grant::Grant& grant = (*known)->grant;
+  if (is_revoked(grant)) return denied(to_text(CutReason::grant_revoked));
+  const Permit permit{.id = grant.id,
+                      .key = (*known)->key,
+                      .decision = grant.decision,
+                      .subject = grant.subject,
+                      .device = grant.device,
+                      .resource = grant.resource,
+                      .lease = {.wall = grant.expires_at,
+                                .monotonic = now.instant + (grant.expires_at - now.unix_time)}};
+  return VerifiedGrant{grant, permit};
+}
+
+// know returns the grant of a token that holds for the peer, now. It is valid until the next call.
+std::expected<const Engine::KnownGrant*, grant::GrantError> Engine::know(
+    const Secret& token, Peer& peer, const grant::GrantExpectations& expected) const {
+  std::vector<KnownGrant>& known = peer.known_grants;
+  const auto found = std::ranges::find_if(
+      known, [&](const KnownGrant& entry) { return entry.token.matches(token.reveal()); });
+  if (found != known.end()) {
+    if (const auto error = grant::mismatch(found->grant, expected)) {
+      known.erase(found);
+      return std::unexpected(*error);
+    }
+    std::rotate(found, std::next(found), known.end());
+    return &known.back();
+  }
+  auto grant = grant::verify(token.reveal(), keys_, expected);
+  if (!grant) return std::unexpected(grant.error());
   const auto key = grant::key_id_of_jws(token.reveal(), {.type = "zt-grant+jwt"});
   ZT_ASSERT(key.has_value());  // It was verified with that key.
-  const Permit permit{.id = grant->id,
-                      .key = *key,
-                      .decision = grant->decision,
-                      .subject = grant->subject,
-                      .device = grant->device,
-                      .resource = grant->resource,
-                      .lease = {.wall = grant->expires_at,
-                                .monotonic = now.instant + (grant->expires_at - now.unix_time)}};
-  return VerifiedGrant{*std::move(grant), permit};
+  if (known.size() >= limits_.known_grants_max) known.erase(known.begin());
+  known.push_back({.token = token.duplicate(), .key = *key, .grant = *std::move(grant)});
+  return &known.back();
 }
 
 bool Engine::is_revoked(const grant::Grant& grant) const {

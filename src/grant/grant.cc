@@ -145,23 +145,6 @@ std::expected<Grant, GrantError> parse_claims(std::string_view payload) {
   return grant;
 }
 
-std::optional<GrantError> mismatch(const Grant& grant, const GrantExpectations& expected) {
-  const auto has_begun_here = [&](UnixTime time) {
-    return has_begun(time, expected.now, expected.leeway, GrantExpectations::kLeewayMax);
-  };
-  if (grant.tenant != expected.tenant) return GrantError::wrong_tenant;
-  if (grant.network != expected.network) return GrantError::wrong_audience;
-  if (grant.client_certificate != expected.client_certificate) return GrantError::wrong_client_key;
-  if (grant.expires_at - grant.issued_at > Grant::kLifetimeMax) {
-    return GrantError::lifetime_too_long;
-  }
-  if (!has_begun_here(grant.not_before) || !has_begun_here(grant.issued_at)) {
-    return GrantError::not_yet_valid;
-  }
-  if (expected.now >= grant.expires_at) return GrantError::expired;
-  return std::nullopt;
-}
-
 }  // namespace
 
 std::string_view to_text(GrantError error) {
@@ -218,6 +201,23 @@ std::expected<Grant, GrantError> verify(std::string_view token, const KeySet& ke
   if (!grant) return grant;
   if (const auto error = mismatch(*grant, expected)) return std::unexpected(*error);
   return grant;
+}
+
+std::optional<GrantError> mismatch(const Grant& grant, const GrantExpectations& expected) {
+  const auto has_begun_here = [&](UnixTime time) {
+    return has_begun(time, expected.now, expected.leeway, GrantExpectations::kLeewayMax);
+  };
+  if (grant.tenant != expected.tenant) return GrantError::wrong_tenant;
+  if (grant.network != expected.network) return GrantError::wrong_audience;
+  if (grant.client_certificate != expected.client_certificate) return GrantError::wrong_client_key;
+  if (grant.expires_at - grant.issued_at > Grant::kLifetimeMax) {
+    return GrantError::lifetime_too_long;
+  }
+  if (!has_begun_here(grant.not_before) || !has_begun_here(grant.issued_at)) {
+    return GrantError::not_yet_valid;
+  }
+  if (expected.now >= grant.expires_at) return GrantError::expired;
+  return std::nullopt;
 }
 
 bool covers(const Grant& grant, const Authority& target, Protocol protocol) {

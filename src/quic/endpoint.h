@@ -247,10 +247,10 @@ class Endpoint {
     // Beside that, each stream that is read brings room for its own window, up to so much in all:
     // a reader that stops takes nothing from the others.
     std::size_t connection_reserve_size_max = 144 << 20;
-    std::size_t stream_send_size_max = 4 << 20;     // Buffered and unacknowledged, per stream.
+    std::size_t stream_send_size_max = 4 << 20;      // Buffered and unacknowledged, per stream.
     std::size_t stream_unsent_size_max = 128 << 10;  // The part of it that was never sent.
-    std::size_t field_section_size_max = 32 << 10;  // Of one received request or response.
-    std::size_t datagrams_queued_max = 512;         // Per connection and direction.
+    std::size_t field_section_size_max = 32 << 10;   // Of one received request or response.
+    std::size_t datagrams_queued_max = 512;          // Per connection and direction.
     Duration handshake_timeout = std::chrono::seconds(10);
     Duration idle_timeout = std::chrono::seconds(30);
     Duration keep_alive = std::chrono::seconds(10);  // Only on connections opened with it.

@@ -75,9 +75,7 @@ class ChunkPool {
 class SendBuffer {
  public:
   SendBuffer(ChunkPool& pool, std::size_t size_max, std::size_t untaken_size_max)
-      : pool_(pool),
-        size_max_(size_max),
-        untaken_size_max_(std::min(untaken_size_max, size_max)) {}
+      : pool_(pool), size_max_(size_max), untaken_size_max_(std::min(untaken_size_max, size_max)) {}
   SendBuffer(const SendBuffer&) = delete;
   SendBuffer& operator=(const SendBuffer&) = delete;
   ~SendBuffer() { drop(); }

@@ -227,6 +227,7 @@ class Engine {
     std::size_t revoked_max = 65536;
     std::size_t dial_addresses_max = 8;
     std::size_t refusals_before_grant_max = 8;  // Of one peer.
+    std::size_t known_grants_max = 8;           // Of one peer: some 2 KB each.
     std::size_t stranger_reports_max = 60;      // A minute, of peers without a valid grant.
     Duration resolve_timeout = std::chrono::seconds(5);
     Duration dial_timeout = std::chrono::seconds(10);
@@ -310,6 +311,14 @@ class Engine {
     Permit permit;
   };
 
+  // KnownGrant is a token whose signature and form were verified by the keys of now, so that the
+  // next flow under it need not pay for that again. All else is judged anew each time.
+  struct KnownGrant {
+    Secret token;
+    Digest key;  // That signed it.
+    grant::Grant grant;
+  };
+
   struct Peer {
     Digest certificate;
     Instant grant_deadline;
@@ -318,7 +327,8 @@ class Engine {
     bool is_closing = false;
     std::size_t refusal_count = 0;  // Before the first grant.
     std::set<FlowKey> flows;
-    GrantId extended_by;  // The grant that was last applied to all flows.
+    GrantId extended_by;                   // The grant that was last applied to all flows.
+    std::vector<KnownGrant> known_grants;  // The newest last; known_grants_max of them.
   };
 
   // Destination is where a flow really goes.
@@ -381,6 +391,8 @@ class Engine {
                                              const Now& now);
   [[nodiscard]] std::expected<VerifiedGrant, Refusal> verify(const Secret& token, Peer& peer,
                                                              const Now& now) const;
+  [[nodiscard]] std::expected<const KnownGrant*, grant::GrantError> know(
+      const Secret& token, Peer& peer, const grant::GrantExpectations& expected) const;
   [[nodiscard]] bool is_revoked(const grant::Grant& grant) const;
   [[nodiscard]] std::expected<Destination, Refusal> judge(const ResourceId& resource,
                                                           const Authority& target,

@@ -29,6 +29,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <expected>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -116,6 +117,11 @@ struct GrantExpectations {
 // first in the order of GrantError.
 [[nodiscard]] std::expected<Grant, GrantError> verify(std::string_view token, const KeySet& keys,
                                                       const GrantExpectations& expected);
+
+// mismatch judges a grant that was verified before once more, for the time and the one who shows it
+// now: nothing else about a signed text can change.
+[[nodiscard]] std::optional<GrantError> mismatch(const Grant& grant,
+                                                 const GrantExpectations& expected);
 
 // covers tells whether `grant` allows a flow to `target`. Hosts compare as they are written: a name
 // never covers an address, and no IPv6 disguise of an IPv4 address covers it. Time is not looked

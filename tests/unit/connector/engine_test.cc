@@ -231,6 +231,57 @@ TEST_CASE("a stolen grant is useless on another connection") {
   CHECK(f.take<Refuse>()->details == to_text(grant::GrantError::wrong_client_key));
 }
 
+TEST_CASE("a grant that was shown before is judged anew for time, keys and revocation") {
+  Fixture f;
+  const grant::Grant grant = f.grant_of("db.internal");
+  const auto refusal = [&] {
+    f.take_all();
+    f.request(grant, "db.internal:5432");
+    const auto refuse = f.take<Refuse>();
+    return refuse ? refuse->details : std::string();
+  };
+  CHECK(refusal().empty());
+  CHECK(refusal().empty());
+
+  SECTION("its end has come") {
+    f.now.unix_time = grant.expires_at - seconds(1);
+    CHECK(refusal().empty());
+    f.now.unix_time = grant.expires_at;
+    CHECK(refusal() == to_text(grant::GrantError::expired));
+    f.now.unix_time = grant.expires_at - seconds(1);
+    CHECK(refusal().empty());
+  }
+  SECTION("its key is withdrawn, though another one has come") {
+    grant::KeySet keys;
+    REQUIRE(keys.add(crypto::SigningKey::create().public_key()));
+    f.handle(KeysReceived{keys});
+    CHECK(refusal() == to_text(grant::GrantError::unknown_key));
+  }
+  SECTION("it is revoked") {
+    f.handle(GrantsRevoked{{grant.id}, ""});
+    CHECK(refusal() == to_text(CutReason::grant_revoked));
+  }
+  SECTION("another client shows it") {
+    f.connect(2);
+    f.take_all();
+    f.request(grant, "db.internal:5432", Protocol::tcp, 2);
+    CHECK(f.take<Refuse>()->details == to_text(grant::GrantError::wrong_client_key));
+  }
+  SECTION("a byte of it differs") {
+    std::string forged(f.signed_grant(grant).reveal());
+    forged.back() = forged.back() == 'A' ? 'B' : 'A';
+    f.take_all();
+    f.request(Secret(forged), "db.internal:5432");
+    CHECK(f.take<Refuse>());
+  }
+  SECTION("more grants than are known have come since") {
+    for (std::uint64_t number = 2; number < 20; ++number) {
+      f.request(f.grant_of("db.internal", number), "db.internal:5432");
+    }
+    CHECK(refusal().empty());
+  }
+}
+
 TEST_CASE("a target that is none is refused before anything else is looked at") {
   Fixture f;
   for (const auto* target :
