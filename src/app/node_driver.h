@@ -99,8 +99,9 @@ class NodeDriver {
   }
 
  private:
-  // 64 segments of at most 1452 bytes fit, and one send of 64 KiB is what UDP_SEGMENT takes.
-  static constexpr std::size_t kBufferSize = 65536;
+  // One send of 64 KiB is what UDP_SEGMENT takes; beyond them is room for the next packet, which
+  // may be a probe of the largest size.
+  static constexpr std::size_t kBufferSize = 65536 + 8952;
   // 8 batches are some 500 KB, a millisecond of sending; after that what was received has its turn.
   static constexpr int kTransmitsPerTurnMax = 8;
 

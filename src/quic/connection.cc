@@ -66,7 +66,12 @@ struct ConnectionCallbacks {
   static int acked_stream_data(ngtcp2_conn*, std::int64_t id, std::uint64_t, std::uint64_t size,
                                void* user, void*) noexcept {
     Connection& connection = self(user);
+    connection.note_acknowledged();
     return connection.application_failure(connection.http3_->acknowledge(id, size));
+  }
+  static int ack_datagram(ngtcp2_conn*, std::uint64_t, void* user) noexcept {
+    self(user).note_acknowledged();
+    return 0;
   }
   static int stream_close(ngtcp2_conn*, std::uint32_t flags, std::int64_t id, std::uint64_t code,
                           void* user, void*) noexcept {
@@ -182,6 +187,7 @@ struct ConnectionCallbacks {
     callbacks.extend_max_stream_data = extend_max_stream_data;
     callbacks.extend_max_remote_streams_bidi = extend_max_remote_streams;
     callbacks.recv_datagram = recv_datagram;
+    callbacks.ack_datagram = ack_datagram;
     return callbacks;
   }
 };
@@ -361,7 +367,12 @@ void Connection::handle_timeout(Instant now) {
   const ngtcp2_tstamp timestamp = to_timestamp(now);
   if (ngtcp2_conn_get_expiry2(native_.get()) > timestamp) return;
   const int result = ngtcp2_conn_handle_expiry(native_.get(), timestamp);
-  if (result != 0) fail(result, now);
+  if (result != 0) return fail(result, now);
+  if (http3_ != nullptr &&
+      black_hole_.is_due(ngtcp2_conn_get_path_max_tx_udp_payload_size2(native_.get()),
+                         from_native_duration(ngtcp2_conn_get_pto2(native_.get())), now)) {
+    black_hole_.doubt(http3_->has_unacknowledged(), now);
+  }
 }
 
 std::optional<Instant> Connection::deadline() const {
@@ -463,6 +474,7 @@ std::expected<void, MigrateError> Connection::take_path(const SocketAddress& rem
     case 0:
       migration_ = Migration{number_of(path), remote};
       remote_ = remote;
+      black_hole_.path_changed();
       return {};
     case NGTCP2_ERR_CONN_ID_BLOCKED:
       return std::unexpected(MigrateError::blocked);
@@ -497,6 +509,7 @@ void Connection::announce_remote(PathNumber path) {
   const std::optional<SocketAddress> remote = paths_.remote_of(path);
   if (!remote) return;
   remote_ = *remote;
+  black_hole_.path_changed();
   if (!is_ready_ || *remote == remote_announced_) return;
   remote_announced_ = *remote;
   context_.events.push(ConnectionMoved{key_, *remote});
@@ -508,9 +521,10 @@ std::optional<Transmit> Connection::write(std::span<std::byte> buffer, Instant n
   if (ending_) return std::nullopt;
   if (held_.size > 0) return write_held(buffer);
   const ngtcp2_tstamp timestamp = to_timestamp(now);
-  const std::size_t packet_size_max = ngtcp2_conn_get_max_tx_udp_payload_size2(native_.get());
-  const std::size_t path_payload_size =
-      ngtcp2_conn_get_path_max_tx_udp_payload_size2(native_.get());
+  note_sending(now);
+  const std::size_t packet_size_max =
+      std::min(ngtcp2_conn_get_max_tx_udp_payload_size2(native_.get()), payload_size_max_);
+  const std::size_t path_payload_size = this->path_payload_size();
   const std::size_t quantum = ngtcp2_conn_get_send_quantum2(native_.get());
   const std::size_t size_max =
       std::min({buffer.size(), kBatchSizeMax, std::max(quantum, path_payload_size)});
@@ -573,6 +587,23 @@ std::optional<Transmit> Connection::describe(PathNumber path, std::size_t size,
                   .ecn = ecn};
 }
 
+std::size_t Connection::path_payload_size() const {
+  return std::min(ngtcp2_conn_get_path_max_tx_udp_payload_size2(native_.get()), payload_size_max_);
+}
+
+void Connection::note_sending(Instant now) {
+  ngtcp2_conn_info info;
+  ngtcp2_conn_get_conn_info2(native_.get(), &info);
+  black_hole_.sending(info.bytes_in_flight == 0, now);
+  payload_size_max_ = black_hole_.payload_size_max(now);
+}
+
+void Connection::note_acknowledged() {
+  if (const auto now = from_timestamp(ngtcp2_conn_get_timestamp(native_.get()))) {
+    black_hole_.acknowledged(*now);
+  }
+}
+
 bool Connection::can_write_streams() const {
   return http3_ != nullptr && ngtcp2_conn_get_max_data_left2(native_.get()) > 0;
 }
@@ -609,7 +640,10 @@ std::optional<ngtcp2_ssize> Connection::fill_datagram(const Bytes& datagram, ngt
   const ngtcp2_ssize result =
       ngtcp2_conn_writev_datagram(native_.get(), &path, &info, buffer.data(), buffer.size(),
                                   &is_accepted, NGTCP2_WRITE_DATAGRAM_FLAG_MORE, 0, &piece, 1, now);
-  if (is_accepted != 0) http3_->pop_datagram();
+  if (is_accepted != 0) {
+    http3_->pop_datagram();
+    black_hole_.sent_datagram();
+  }
   if (result == NGTCP2_ERR_WRITE_MORE) return std::nullopt;
   return result;
 }
@@ -664,7 +698,7 @@ std::size_t Connection::datagram_frame_payload_size_max() const {
   constexpr std::size_t kFrameOverhead = 1 + 4;
   const std::size_t overhead =
       kPacketOverhead + kFrameOverhead + ngtcp2_conn_get_dcid2(native_.get())->datalen;
-  const std::size_t path_size = ngtcp2_conn_get_path_max_tx_udp_payload_size2(native_.get());
+  const std::size_t path_size = path_payload_size();
   const std::size_t path_max = path_size > overhead ? path_size - overhead : 0;
   const std::uint64_t frame_max = peer->max_datagram_frame_size;
   const std::size_t peer_max =
@@ -785,7 +819,7 @@ Statistics Connection::statistics() const {
           .packets_lost = info.pkt_lost,
           .packets_received = info.pkt_recv,
           .arrived_last = arrived_last_,
-          .datagram_payload_size = ngtcp2_conn_get_path_max_tx_udp_payload_size2(native_.get())};
+          .datagram_payload_size = path_payload_size()};
 }
 
 }  // namespace zt::quic

@@ -15,6 +15,8 @@
 //   the size of its path probes.) A packet that is larger than the path is known to carry (a probe
 //   for a larger size) travels alone, so that a kernel that refuses it refuses nothing else.
 //
+//   A path that begins to swallow large packets is noticed, and gets small ones: black_hole.h.
+//
 // Limits   One held packet. Everything else is limited by Http3 and by ngtcp2's flow control.
 // Stream
 //          windows stay at 8 MiB or below: above 8000 lost frames that wait to be sent again on one
@@ -27,6 +29,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -34,6 +37,7 @@
 #include <utility>
 #include <vector>
 
+#include "quic/black_hole.h"
 #include "quic/context.h"
 #include "quic/http3.h"
 #include "quic/paths.h"
@@ -178,6 +182,10 @@ class Connection {
                                                         std::span<std::uint8_t> buffer,
                                                         ngtcp2_tstamp now);
   [[nodiscard]] bool can_write_streams() const;
+  // path_payload_size returns the largest UDP payload that the path is believed to carry.
+  [[nodiscard]] std::size_t path_payload_size() const;
+  void note_sending(Instant now);
+  void note_acknowledged();
 
   // ngtcp2 calls these; they return 0 or NGTCP2_ERR_CALLBACK_FAILURE.
   [[nodiscard]] int start_http3();
@@ -213,6 +221,8 @@ class Connection {
   std::optional<ApplicationError> application_error_;
   std::optional<Ending> ending_;
   HeldPacket held_;
+  BlackHoleDetection black_hole_;
+  std::size_t payload_size_max_ = std::numeric_limits<std::size_t>::max();  // As it says.
   // Of write_packet(), kept because clearing them for each packet would cost more than filling
   // them.
   Http3::Output output_;

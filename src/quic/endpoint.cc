@@ -30,9 +30,9 @@ constexpr std::size_t kResetSizeMax = 43;
 constexpr std::size_t kResetSizeMin =
     NGTCP2_MIN_STATELESS_RESET_RANDLEN + NGTCP2_STATELESS_RESET_TOKENLEN;
 constexpr std::size_t kRepliesQueuedMax = 256;
-// Sizes that paths are probed for below the configured one: Ethernet with PPPoE, optical access,
-// and common tunnels.
-constexpr std::array<std::uint16_t, 3> kProbedSizes = {1444, 1406, 1342};
+// Sizes that paths are probed for, up to the configured one, in this order: Ethernet with IPv6 and,
+// if that fails, with PPPoE, on optical access, and in common tunnels; if it works, jumbo frames.
+constexpr std::array<std::uint16_t, 6> kProbedSizes = {1452, 1444, 1406, 1342, 8952, 4052};
 // After a wake-up that changed nothing, the next one is not before so long.
 constexpr Duration kDeadlineStep = std::chrono::microseconds(10);
 
@@ -108,10 +108,13 @@ Context::Context(const Endpoint::Limits& the_limits, Random& the_random)
   reset_tokens = RecipientTable(0, hash);
   random.fill(std::as_writable_bytes(std::span(reset_key)));
   random.fill(std::as_writable_bytes(std::span(token_key)));
-  const auto payload_size_max = static_cast<std::uint16_t>(limits.payload_size_max);
-  if (payload_size_max > NGTCP2_MAX_UDP_PAYLOAD_SIZE) probed_sizes.push_back(payload_size_max);
   for (const std::uint16_t size : kProbedSizes) {
-    if (size < payload_size_max) probed_sizes.push_back(size);
+    if (size <= limits.payload_size_max) probed_sizes.push_back(size);
+  }
+  const auto payload_size_max = static_cast<std::uint16_t>(limits.payload_size_max);
+  if (payload_size_max > NGTCP2_MAX_UDP_PAYLOAD_SIZE &&
+      std::ranges::count(probed_sizes, payload_size_max) == 0) {
+    probed_sizes.push_back(payload_size_max);
   }
 }
 

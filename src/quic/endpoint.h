@@ -250,15 +250,21 @@ class Endpoint {
     std::size_t stream_send_size_max = 4 << 20;      // Buffered and unacknowledged, per stream.
     std::size_t stream_unsent_size_max = 128 << 10;  // The part of it that was never sent.
     std::size_t field_section_size_max = 32 << 10;   // Of one received request or response.
-    std::size_t datagrams_queued_max = 512;          // Per connection and direction.
+    // Of one connection. Those to send wait for the network: more would only wait longer. Those
+    // that were received wait for the end of the turn in which they came.
+    std::size_t datagrams_queued_max = 512;
+    std::size_t datagrams_received_max = 4096;
     Duration handshake_timeout = std::chrono::seconds(10);
     Duration idle_timeout = std::chrono::seconds(30);
     Duration keep_alive = std::chrono::seconds(10);  // Only on connections opened with it.
     // The largest UDP payload that is sent, 1200 to 65,000. Paths start at 1200 and are probed for
-    // more (RFC 8899). 1452 fits Ethernet with IPv6.
-    std::size_t payload_size_max = 1452;
+    // more (RFC 8899). 8952 fits jumbo frames with IPv6.
+    std::size_t payload_size_max = 8952;
     Duration rtt_initial = std::chrono::milliseconds(100);  // Before the first measurement.
-    CongestionControl congestion_control = CongestionControl::cubic;
+    // Measured on 100 Mbit/s and a round trip of 50 ms (congestion_test.cc): BBR gets 85 Mbit/s and
+    // leaves the queue empty, CUBIC 97 and fills it, however long it is. Where one packet of a
+    // hundred is lost, BBR gets 80 at first and 35 in the long run, CUBIC 3.
+    CongestionControl congestion_control = CongestionControl::bbr;
     // Closed connections whose last packet is kept for three probe timeouts; the oldest is dropped.
     std::size_t closings_max = 1024;
     // Retry, Version Negotiation, Stateless Reset and refusals a second; more are not sent.

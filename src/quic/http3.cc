@@ -246,7 +246,7 @@ Http3Result Http3::read_datagram(BytesView bytes) {
   }
   const Stream* stream = find(static_cast<std::int64_t>(quarter_id->value * 4));
   if (stream == nullptr || !stream->is_announced || stream->is_receiving_over ||
-      datagrams_received_count_ >= context_.limits.datagrams_queued_max) {
+      datagrams_received_count_ >= context_.limits.datagrams_received_max) {
     ++context_.counters.datagrams_dropped;
     return {};
   }
@@ -254,6 +254,14 @@ Http3Result Http3::read_datagram(BytesView bytes) {
   context_.datagrams.push(
       {key_of(*stream), context_.buffers.copy(bytes.subspan(quarter_id->size))});
   return {};
+}
+
+bool Http3::has_unacknowledged() const {
+  return std::ranges::any_of(streams_, [](const auto& entry) {
+    const Stream& stream = *entry.second;
+    return !stream.is_transport_closed && !stream.is_sending_over &&
+           stream.sent_size > stream.acknowledged_size;
+  });
 }
 
 Http3Result Http3::acknowledge(std::int64_t stream_id, std::uint64_t size) {

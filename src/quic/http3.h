@@ -25,7 +25,8 @@
 //
 // Limits   field_section_size_max: a request above it is answered 431, a response above it is
 //          refused with H3_EXCESSIVE_LOAD. QPACK has no dynamic table and no blocked streams.
-//          datagrams_queued_max in each direction; more are dropped.
+//          datagrams_queued_max to send, of which the oldest is dropped, and
+//          datagrams_received_max, of which the newest is.
 // Threats  Everything that a peer can get wrong ends the connection with the code of RFC 9114.
 
 #include <nghttp3/nghttp3.h>
@@ -73,6 +74,9 @@ class Http3 {
                                  ngtcp2_tstamp now);
   [[nodiscard]] Http3Result read_datagram(BytesView bytes);
   [[nodiscard]] Http3Result acknowledge(std::int64_t stream_id, std::uint64_t size);
+  // has_unacknowledged tells whether bytes of any request stream have left and not been
+  // acknowledged. It looks at each stream.
+  [[nodiscard]] bool has_unacknowledged() const;
   [[nodiscard]] Http3Result close_stream(std::int64_t stream_id, std::uint64_t code);
   [[nodiscard]] Http3Result unblock(std::int64_t stream_id);
   // allow_requests says how many requests the peer may have opened in all: PRIORITY_UPDATE frames
