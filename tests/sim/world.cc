@@ -390,9 +390,24 @@ std::string World::replay() const {
                      event_count_);
 }
 
+namespace {
+
+std::optional<std::uint64_t> number_in_environment(const char* name) {
+  const char* text = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): one thread.
+  if (text == nullptr) return std::nullopt;
+  return std::strtoull(text, nullptr, 0);
+}
+
+}  // namespace
+
 std::uint64_t seed_of(std::uint64_t fallback) {
-  const char* text = std::getenv("ZT_SEED");  // NOLINT(concurrency-mt-unsafe): one thread.
-  return text == nullptr ? fallback : std::strtoull(text, nullptr, 0);
+  return number_in_environment("ZT_SEED").value_or(fallback);
+}
+
+std::uint64_t seed_count_of(std::uint64_t fallback) {
+  const auto count = number_in_environment("ZT_SEEDS");
+  if (!count && number_in_environment("ZT_SEED")) return 1;
+  return count.value_or(fallback);
 }
 
 }  // namespace zt::sim

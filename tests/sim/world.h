@@ -249,4 +249,8 @@ class World {
 // seed_of is ZT_SEED of the environment, so that a failure is replayed, or `fallback`.
 [[nodiscard]] std::uint64_t seed_of(std::uint64_t fallback);
 
+// seed_count_of is ZT_SEEDS of the environment, for a long run at night, or `fallback`. A run that
+// replays one seed of ZT_SEED is a run of one.
+[[nodiscard]] std::uint64_t seed_count_of(std::uint64_t fallback);
+
 }  // namespace zt::sim

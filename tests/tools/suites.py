@@ -10,6 +10,8 @@
   tidy      clang-tidy 19
   asan      unit, property, sim and fuzz again, under ASan and UBSan, built by clang 19
 
+--nightly is another run: the scenarios of the simulator that take any seed, with as many seeds.
+
 A check that fails names its log. Every log is kept in build-gcc/logs/ and build-asan/logs/.
 """
 import argparse
@@ -37,6 +39,7 @@ LOG_TAIL = 40
 PROGRESS_INTERVAL = 30  # Seconds without a line before one says that something is still running.
 # Of what a debugger needs only that which a backtrace shows: a quarter less to compile and link.
 LINE_NUMBERS_ONLY = ["-Ddebug=false", "-Dc_args=-g1", "-Dcpp_args=-g1"]
+NIGHTLY_SEED = 1_000_000  # The first one; CI's own are far below.
 TIDY_BUDGET = 300  # Seconds. What was found clean before costs nothing of it.
 
 
@@ -229,6 +232,19 @@ def run_suite(name, gcc, asan):
     return run_all(gcc.tests([name])) if gcc.build() else Count()
 
 
+def run_nightly(build, seed_count):
+    """Runs what is tagged [nightly] with `seed_count` seeds, a shard for each core."""
+    if not build.build():
+        return Count()
+    share = -(-seed_count // JOBS)
+    return run_all([Check("nightly", f"sim-{shard}",
+                          [str(build.path / "tests" / "sim" / "sim"), "[nightly]"],
+                          build.logs / "nightly" / f"sim-{shard}.log", timeout=8 * 3600,
+                          environment={"ZT_SEED": str(NIGHTLY_SEED + shard * share),
+                                       "ZT_SEEDS": str(share)},
+                          is_catch2=True) for shard in range(JOBS)])
+
+
 def run_stories(build):
     """Runs tests/e2e/*.sh and *.py, one at a time: they share the machine's network."""
     scripts = [path for path in sorted((TESTS / "e2e").glob("*"))
@@ -245,6 +261,9 @@ def main():
                         help="run this suite only; may be repeated")
     parser.add_argument("--fast", action="store_true",
                         help=f"leave out {' and '.join(SLOW_SUITES)}")
+    parser.add_argument("--nightly", nargs="?", const=2000, type=int, metavar="SEEDS",
+                        help="run only the simulator's random scenarios, with SEEDS seeds "
+                             "(default: 2000)")
     arguments = parser.parse_args()
     chosen = arguments.suite or SUITES
     if arguments.fast:
@@ -254,6 +273,9 @@ def main():
     asan = Build("asan", ["--native-file", str(TESTS / "tools" / "native" / "asan.ini")])
     total = Count()
     started = time.monotonic()
+    if arguments.nightly:
+        chosen = []
+        total += run_nightly(gcc, arguments.nightly)
     for name in SUITES:
         if name in chosen:
             print(f"{name} (at {time.monotonic() - started:.0f} s)", flush=True)
