@@ -78,20 +78,7 @@ ConnectorShell::ConnectorShell(io::Loop& loop, io::Resolver& resolver, Random& r
       driver_(
           loop, node_, [this](Node::Effect& effect, const Now& now) { carry_out(effect, now); },
           [this](const Now& now) { move_datagrams(now); }),
-      links_(loop, {},
-             {.on_datagrams =
-                  [this](const io::Datagrams& datagrams) { driver_.on_link_datagrams(datagrams); },
-              .on_opened =
-                  [this](const SocketAddress& link, const SocketAddress& remote) {
-                    node_.link_opened(link, remote, loop_.now());
-                    driver_.settle();
-                  },
-              .on_closed =
-                  [this](const SocketAddress& link, const std::string& reason) {
-                    node_.link_closed(link, reason, loop_.now());
-                    driver_.settle();
-                  },
-              .is_used = {}}) {
+      links_(loop, {}, driver_.link_handlers()) {
   driver_.use_links(links_);
 }
 

@@ -22,6 +22,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -59,6 +60,22 @@ class NodeDriver {
 
   // use_links is called at most once: then the node may have TCP links.
   void use_links(LinkSockets& links) { links_ = &links; }
+  // link_handlers are those of links that the node opens, and nobody else.
+  [[nodiscard]] LinkSockets::Handlers link_handlers() {
+    return {
+        .on_datagrams = [this](const io::Datagrams& datagrams) { on_link_datagrams(datagrams); },
+        .on_opened =
+            [this](const SocketAddress& link, const SocketAddress& remote) {
+              node_.link_opened(link, remote, loop_.now());
+              settle();
+            },
+        .on_closed =
+            [this](const SocketAddress& link, const std::string& reason) {
+              node_.link_closed(link, reason, loop_.now());
+              settle();
+            },
+        .is_used = {}};
+  }
 
   void on_datagrams(const io::Datagrams& datagrams) {
     if (!node::is_link_address(datagrams.remote.ip)) on_link_datagrams(datagrams);

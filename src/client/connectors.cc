@@ -331,6 +331,7 @@ void Engine::on(PathTaken& input, const Now& now) {
 
 void Engine::give_up_direct(FlowKey key, const Now& now) {
   Flow& flow = flows_.find(key)->second;
+  ZT_ASSERT(flow.peer.has_value());  // It has waited for that one.
   const Peer& peer = peers_.find(*flow.peer)->second;
   flow.last_problem = problem_with(
       peer,

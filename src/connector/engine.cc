@@ -291,9 +291,9 @@ void Engine::on(PeerMoved& input, const Now& now) {
 
 // path_rule_of is asked only of resources that judge has found.
 const PathRule& Engine::path_rule_of(const ResourceId& resource) const {
-  static const PathRule kAnyPath;
+  static const PathRule any_path;
   const auto found = resources_.resources.find(resource);
-  return found == resources_.resources.end() ? kAnyPath : found->second.path;
+  return found == resources_.resources.end() ? any_path : found->second.path;
 }
 
 void Engine::close_peer(PeerKey key, Peer& peer, CloseReason reason) {

@@ -85,7 +85,7 @@ void read_path(BodyReader& body, PathSettings& path, bool* inherits) {
   const std::size_t chosen = reader.choice("paths", names, Presence::optional).value_or(0);
   const bool is_inherited = chosen == 3;
   if (inherits != nullptr) *inherits = is_inherited;
-  path.paths = is_inherited ? Paths::any : *parse_paths(names[chosen]);
+  path.paths = parse_paths(names[chosen]).value_or(Paths::any);  // "inherit" has none of its own.
   reader.texts(
       "relays", path.relays, kListedMax,
       [](std::string& text) -> std::optional<std::string> {

@@ -2,6 +2,7 @@
 #include "zt/grant/node_config.h"
 
 #include <algorithm>
+#include <array>
 #include <set>
 #include <utility>
 
@@ -37,13 +38,13 @@ std::optional<std::vector<PortRange>> port_access_of(const wire::Json& value) {
   return ports;
 }
 
-constexpr std::string_view kUses[] = {"any", "only", "first"};  // By RelayUse.
+constexpr std::array<std::string_view, 3> kUses = {"any", "only", "first"};  // By RelayUse.
 
 wire::Json to_path(const PathRule& rule) {
   wire::Json relays = wire::Json::array();
   for (const RelayId& relay : rule.relays) relays.push_back(relay.text);
   return {{"paths", to_text(rule.paths)},
-          {"use", kUses[std::size_t(rule.use)]},
+          {"use", kUses.at(std::size_t(rule.use))},
           {"relays", std::move(relays)}};
 }
 
@@ -51,10 +52,11 @@ wire::Json to_path(const PathRule& rule) {
 std::optional<PathRule> path_of(const wire::Json& object) {
   if (!wire::has_exactly(object, {"paths", "use", "relays"})) return std::nullopt;
   const auto paths = parse_paths(wire::text_or_empty(object, "paths"));
-  const auto use = std::ranges::find(kUses, wire::text_or_empty(object, "use"));
+  const auto use = static_cast<std::size_t>(
+      std::ranges::find(kUses, wire::text_or_empty(object, "use")) - kUses.begin());
   const wire::Json* relays = wire::array_member(object, "relays", PathRule::kRelaysMax);
-  if (!paths || use == std::end(kUses) || relays == nullptr) return std::nullopt;
-  PathRule rule{.paths = *paths, .use = RelayUse(use - std::begin(kUses)), .relays = {}};
+  if (!paths || use == kUses.size() || relays == nullptr) return std::nullopt;
+  PathRule rule{.paths = *paths, .use = RelayUse(use), .relays = {}};
   for (const wire::Json& entry : *relays) {
     const auto relay = entry.is_string()
                            ? parse_id_as<RelayIdTag>(entry.get_ref<const std::string&>())

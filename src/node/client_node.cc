@@ -100,7 +100,7 @@ void ClientNode::take_link_events(const Now& now) {
   while (auto event = link_.poll_event(now)) take(*event, now);
 }
 
-void ClientNode::take(Link::Event& event, const Now& now) {
+void ClientNode::take_without_engine(Link::Event& event, const Now& now) {
   if (auto* told = std::get_if<Told>(&event)) {
     take_told(told->message, now);
   } else if (const auto* of_endpoint = std::get_if<quic::Event>(&event)) {
@@ -131,6 +131,10 @@ void ClientNode::take(Link::Event& event, const Now& now) {
   } else if (auto* notice = std::get_if<Notice>(&event)) {
     effects_.emplace_back(std::move(*notice));
   }
+}
+
+void ClientNode::take(Link::Event& event, const Now& now) {
+  take_without_engine(event, now);
   if (!engine_) return;
   if (std::holds_alternative<SessionUp>(event)) {
     journal_.session_up(now);

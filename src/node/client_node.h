@@ -157,6 +157,7 @@ class ClientNode {
 
   void take_link_events(const Now& now);
   void take(Link::Event& event, const Now& now);
+  void take_without_engine(Link::Event& event, const Now& now);
   void take_told(const WatchMessage& message, const Now& now);
   void tell_relay(const RelayId& relay, const Now& now);
   void take_keys(const std::string& jwks);
