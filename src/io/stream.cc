@@ -84,6 +84,7 @@ std::expected<std::size_t, SocketError> Stream::try_write(std::span<const std::b
   return retry([&] { return ::write(number, bytes.data(), bytes.size()); });
 }
 
+// NOLINTNEXTLINE(readability-make-member-function-const): it changes the socket.
 void Stream::limit_unsent(std::size_t size) {
   const int value = static_cast<int>(size);
   // Where it fails the queue is longer, and nothing worse.

@@ -387,18 +387,8 @@ bool RelayBindings::handle(const quic::Event& event, const Now& now) {
   }
   if (const auto* closed = std::get_if<quic::ConnectionClosed>(&event)) {
     Leg* leg = find(closed->connection);
-    if (leg == nullptr) return false;
-    leg->connection.reset();
-    if (closed->reason != quic::CloseReason::local) {
-      leg->last_failure = std::string(quic::to_text(closed->reason));
-      if (!closed->text.empty()) leg->last_failure += " (" + closed->text + ")";
-    }
-    if (leg->state == Leg::State::connecting) {
-      connect_next(*leg, now);
-    } else {
-      lose(*leg, leg->last_failure, now);
-    }
-    return true;
+    if (leg != nullptr) take_close(*leg, *closed, now);
+    return leg != nullptr;
   }
   if (const auto* response = std::get_if<quic::ResponseReceived>(&event)) {
     Leg* leg = find(response->stream.connection);
@@ -422,6 +412,19 @@ bool RelayBindings::handle(const quic::Event& event, const Now& now) {
     return leg != nullptr;
   }
   return false;
+}
+
+void RelayBindings::take_close(Leg& leg, const quic::ConnectionClosed& closed, const Now& now) {
+  leg.connection.reset();
+  if (closed.reason != quic::CloseReason::local) {
+    leg.last_failure = std::string(quic::to_text(closed.reason));
+    if (!closed.text.empty()) leg.last_failure += " (" + closed.text + ")";
+  }
+  if (leg.state == Leg::State::connecting) {
+    connect_next(leg, now);
+  } else {
+    lose(leg, leg.last_failure, now);
+  }
 }
 
 // read takes what a relay says on a bind stream: that it drains, or nothing that we know.

@@ -180,6 +180,7 @@ class RelayBindings {
   void watch(Leg& leg, const Now& now);
   void ask(Leg& leg, Instant now);
   [[nodiscard]] Duration patience_of(const Leg& leg) const;
+  void take_close(Leg& leg, const quic::ConnectionClosed& closed, const Now& now);
   void take_stream_end(Leg& leg, const quic::StreamKey& stream, const Now& now);
   Leg* find(const RelayId& relay);
   [[nodiscard]] const Leg* find(const RelayId& relay) const;

@@ -272,7 +272,7 @@ void RelayNode::refuse(const quic::StreamKey& stream, int status, std::string_vi
                                           .proxy = "zt-relay",
                                           .error = wire::ProxyError::http_request_denied,
                                           .details = std::string(details)}));
-  refuse(stream, std::move(response), details);
+  refuse(stream, response, details);
 }
 
 void RelayNode::refuse_for_draining(const quic::StreamKey& stream) {
@@ -283,10 +283,10 @@ void RelayNode::refuse_for_draining(const quic::StreamKey& stream) {
                                           .error = wire::ProxyError::destination_unavailable,
                                           .details = std::string(kDetails)}));
   response.fields.add(std::string(wire::kDrainingField), std::string(wire::kDrainingValue));
-  refuse(stream, std::move(response), kDetails);
+  refuse(stream, response, kDetails);
 }
 
-void RelayNode::refuse(const quic::StreamKey& stream, http::Response response,
+void RelayNode::refuse(const quic::StreamKey& stream, const http::Response& response,
                        std::string_view details) {
   (void)link_.endpoint().respond(stream, response, true);  // A stream that is gone needs no answer.
   link_.endpoint().stop(stream, kStreamNoError);

@@ -125,7 +125,8 @@ class RelayNode {
   void take_request(const quic::RequestReceived& received, const Now& now);
   void refuse(const quic::StreamKey& stream, int status, std::string_view details);
   void refuse_for_draining(const quic::StreamKey& stream);
-  void refuse(const quic::StreamKey& stream, http::Response response, std::string_view details);
+  void refuse(const quic::StreamKey& stream, const http::Response& response,
+              std::string_view details);
   void tell_draining(const quic::StreamKey& stream);
   void unbind(const quic::StreamKey& stream, const Now& now);
   void send_heartbeat(const Now& now);

@@ -20,6 +20,7 @@ void RelayScout::set_relays(const std::vector<RelayPlace>& relays, const Now& no
   std::map<RelayId, Spare> spares;
   if (places_.size() > limits_.nearest_max) {
     std::vector<std::pair<std::uint64_t, RelayId>> ranked;
+    ranked.reserve(places_.size());
     for (const RelayPlace& place : places_) {
       ranked.emplace_back(path::rendezvous(node_, place.id.text), place.id);
     }
