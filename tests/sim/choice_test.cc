@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
+#include <functional>
 #include <set>
 #include <string>
 #include <vector>
@@ -14,39 +15,19 @@ namespace {
 
 using namespace std::chrono_literals;
 
-Layout relayed(World& world) {
-  (void)world;
-  return {.policy = path::RelayPolicy::always_relay};
+std::function<Layout(World&)> relayed() {
+  return lay_out_with(path::RelayPolicy::always_relay);
 }
 
 SocketAddress relay_at(std::uint8_t number) {
   return {IpAddress::v4({198, 18, 2, number}), 443};
 }
 
-// exchange sends `text` to "db", which sends it back, and waits for that.
-bool exchange(House& house, client::FlowKey flow, const std::string& text, Duration limit) {
-  const std::string expected = house.client->flow(flow).received + text;
-  house.client->send(flow, text, false);
-  return house.world.run_until([&] { return house.client->flow(flow).received == expected; },
-                               limit);
-}
-
-client::FlowKey open_echo(House& house) {
-  const auto flow = house.client->open("db.internal:5432");
-  REQUIRE(exchange(house, flow, std::string(kCanary), 10s));
-  return flow;
-}
-
-SocketAddress remote_of(const House& house, client::FlowKey flow) {
-  const auto path = house.client->node().path_of(flow);
-  return path ? path->remote : SocketAddress{};
-}
-
 TEST_CASE("a connection goes through the nearer relay, and through the other when that dies",
           "[sim]") {
   const bool is_first_near = GENERATE(true, false);
   CAPTURE(is_first_near);
-  House house(seed_of(41), {.delay = 10ms}, relayed);
+  House house(seed_of(41), {.delay = 10ms}, relayed());
   INFO("replay: " << house.world.replay());
   RelayActor& second = house.add_relay("second", kSecondRelayAt);
   const SocketAddress near = is_first_near ? kRelayAt : kSecondRelayAt;
@@ -56,26 +37,26 @@ TEST_CASE("a connection goes through the nearer relay, and through the other whe
   }
   REQUIRE(house.boot());
   house.world.run_for(1s);
-  const auto flow = open_echo(house);
-  CHECK(remote_of(house, flow) == near);
+  const auto flow = house.open_echo();
+  CHECK(house.remote_of(flow) == near);
   house.world.detach(is_first_near ? *house.relay : second);
-  REQUIRE(exchange(house, flow, std::string(kCanary), 1s));
-  CHECK(remote_of(house, flow) == far);
+  REQUIRE(house.exchange(flow, kCanary, 1s));
+  CHECK(house.remote_of(flow) == far);
 }
 
 TEST_CASE("the way from the relay to the connector counts, too", "[sim]") {
-  House house(seed_of(42), {.delay = 10ms}, relayed);
+  House house(seed_of(42), {.delay = 10ms}, relayed());
   INFO("replay: " << house.world.replay());
   house.add_relay("second", kSecondRelayAt);
   house.world.set_link(kClientAt.ip, kSecondRelayAt.ip, {.delay = 25ms});
   house.world.set_link(kConnectorAt.ip, kRelayAt.ip, {.delay = 60ms});
   REQUIRE(house.boot());
   house.world.run_for(1s);
-  CHECK(remote_of(house, open_echo(house)) == kSecondRelayAt);
+  CHECK(house.remote_of(house.open_echo()) == kSecondRelayAt);
 }
 
 TEST_CASE("of many relays a node binds at the nearest, and comes to rest", "[sim]") {
-  House house(seed_of(43), {.delay = 40ms}, relayed);
+  House house(seed_of(43), {.delay = 40ms}, relayed());
   INFO("replay: " << house.world.replay());
   for (std::uint8_t i = 0; i < 8; ++i) {
     house.add_relay("relay-" + std::to_string(i), relay_at(i));
@@ -94,7 +75,7 @@ TEST_CASE("of many relays a node binds at the nearest, and comes to rest", "[sim
   CHECK(is_near(house.connector->node().link()));
 
   // A client whose relays are not the connector's goes to the connector's.
-  (void)open_echo(house);
+  (void)house.open_echo();
   const auto bound = [&] {
     const auto relays = house.client->node().link().relays().bound_relays();
     return std::set(relays.begin(), relays.end());
@@ -107,7 +88,7 @@ TEST_CASE("of many relays a node binds at the nearest, and comes to rest", "[sim
 }
 
 TEST_CASE("a relay that dies gives its place to one that was measured", "[sim]") {
-  House house(seed_of(44), {.delay = 20ms}, relayed);
+  House house(seed_of(44), {.delay = 20ms}, relayed());
   INFO("replay: " << house.world.replay());
   for (std::uint8_t i = 0; i < 5; ++i) {
     house.add_relay("relay-" + std::to_string(i), relay_at(i));
@@ -127,7 +108,7 @@ TEST_CASE("a relay that dies gives its place to one that was measured", "[sim]")
 }
 
 TEST_CASE("many flows of one client are shared out over three connectors", "[sim]") {
-  House house(seed_of(45), {.delay = 5ms}, relayed);
+  House house(seed_of(45), {.delay = 5ms}, relayed());
   INFO("replay: " << house.world.replay());
   house.add_connector("second", kSecondConnectorAt);
   house.add_connector("third", {IpAddress::v4({198, 18, 0, 7}), 40007});
@@ -145,12 +126,12 @@ TEST_CASE("many flows of one client are shared out over three connectors", "[sim
 }
 
 TEST_CASE("a connector that stays dead costs one flow, however long it stays so", "[sim]") {
-  House house(seed_of(46), {.delay = 10ms}, relayed);
+  House house(seed_of(46), {.delay = 10ms}, relayed());
   INFO("replay: " << house.world.replay());
   house.add_connector("second", kSecondConnectorAt);
   REQUIRE(house.boot());
   house.world.run_for(1s);
-  const auto flow = open_echo(house);
+  const auto flow = house.open_echo();
   const bool is_first = house.connector->open_flow_count() == 1;
   (is_first ? *house.connector : *house.more_connectors[0]).crash();
   (void)flow;

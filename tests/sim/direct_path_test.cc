@@ -11,98 +11,73 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// path_of returns how a flow travels: "direct", or "relayed:…".
-std::string path_of(const House& house, client::FlowKey flow) {
-  const auto path = house.client->node().path_of(flow);
-  return path ? path->text : "";
-}
-
-bool is_direct(const House& house, client::FlowKey flow) {
-  return path_of(house, flow) == "direct";
-}
-
-long milliseconds_since(const House& house, Instant start) {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(house.world.now().instant - start)
-      .count();
-}
-
-// exchange sends `text` to "db", which sends it back, and waits for that.
-bool exchange(House& house, client::FlowKey flow, const std::string& text, Duration limit) {
-  const std::string expected = house.client->flow(flow).received + text;
-  house.client->send(flow, text, false);
-  return house.world.run_until([&] { return house.client->flow(flow).received == expected; },
-                               limit);
-}
-
-// open_echo opens a flow and sees its first bytes come back.
-client::FlowKey open_echo(House& house) {
+// boot_with_echo boots a house and opens a flow.
+client::FlowKey boot_with_echo(House& house) {
   REQUIRE(house.boot());
   house.world.run_for(1s);  // The controller learns where the connector is bound.
-  const auto flow = house.client->open("db.internal:5432");
-  REQUIRE(exchange(house, flow, std::string(kCanary), 10s));
-  return flow;
+  return house.open_echo();
 }
 
 TEST_CASE("a connection is direct within a second of its first byte", "[sim][bound]") {
   House house(seed_of(11), {.delay = 25ms});
   INFO("replay: " << house.world.replay());
-  const auto flow = open_echo(house);
-  CHECK(path_of(house, flow).starts_with("relayed:"));
+  const auto flow = boot_with_echo(house);
+  CHECK(house.path_of(flow).starts_with("relayed:"));
   const Instant first_byte = house.world.now().instant;
-  REQUIRE(house.world.run_until([&] { return is_direct(house, flow); }, 1s));
-  WARN("direct after " << milliseconds_since(house, first_byte)
+  REQUIRE(house.world.run_until([&] { return house.is_direct(flow); }, 1s));
+  WARN("direct after " << house.milliseconds_since(first_byte)
                        << " ms of virtual time, at a round trip of 50 ms");
 }
 
 TEST_CASE("a live flow survives the death of its direct path", "[sim][bound]") {
   House house(seed_of(12), {.delay = 25ms});
   INFO("replay: " << house.world.replay());
-  const auto flow = open_echo(house);
-  REQUIRE(house.world.run_until([&] { return is_direct(house, flow); }, 1s));
+  const auto flow = boot_with_echo(house);
+  REQUIRE(house.world.run_until([&] { return house.is_direct(flow); }, 1s));
   house.world.run_for(2s);
 
   house.world.set_link(kClientAt.ip, kConnectorAt.ip, {.is_blocked = true});
   const Instant died = house.world.now().instant;
-  REQUIRE(exchange(house, flow, "and on", 500ms));
-  CHECK(path_of(house, flow).starts_with("relayed:"));
-  WARN("the flow went on after " << milliseconds_since(house, died) << " ms of virtual time");
+  REQUIRE(house.exchange(flow, "and on", 500ms));
+  CHECK(house.path_of(flow).starts_with("relayed:"));
+  WARN("the flow went on after " << house.milliseconds_since(died) << " ms of virtual time");
 
   // And up again, when it works again.
   house.world.set_link(kClientAt.ip, kConnectorAt.ip, {.delay = 25ms});
-  REQUIRE(house.world.run_until([&] { return is_direct(house, flow); }, 60s));
-  REQUIRE(exchange(house, flow, "and on", 200ms));
+  REQUIRE(house.world.run_until([&] { return house.is_direct(flow); }, 60s));
+  REQUIRE(house.exchange(flow, "and on", 200ms));
 }
 
 TEST_CASE("a direct path that works in one direction only is left, too", "[sim]") {
   House house(seed_of(13), {.delay = 25ms});
   INFO("replay: " << house.world.replay());
-  const auto flow = open_echo(house);
-  REQUIRE(house.world.run_until([&] { return is_direct(house, flow); }, 1s));
+  const auto flow = boot_with_echo(house);
+  REQUIRE(house.world.run_until([&] { return house.is_direct(flow); }, 1s));
   SECTION("the client is not heard") {
     house.world.set_one_way_link(kClientAt.ip, kConnectorAt.ip, {.is_blocked = true});
   }
   SECTION("the connector is not heard") {
     house.world.set_one_way_link(kConnectorAt.ip, kClientAt.ip, {.is_blocked = true});
   }
-  REQUIRE(exchange(house, flow, "and on", 3s));
-  CHECK(path_of(house, flow).starts_with("relayed:"));
+  REQUIRE(house.exchange(flow, "and on", 3s));
+  CHECK(house.path_of(flow).starts_with("relayed:"));
 }
 
 TEST_CASE("bulk goes on while its path changes", "[sim]") {
   House house(seed_of(14), {.delay = 10ms, .rate_bits_per_s = 50'000'000});
   INFO("replay: " << house.world.replay());
-  const auto flow = open_echo(house);
+  const auto flow = boot_with_echo(house);
   std::string sent;
   while (sent.size() < (4 << 20)) sent += std::string(kCanary) + std::to_string(sent.size());
   std::string expected = house.client->flow(flow).received + sent;
   house.client->send(flow, sent, true);
   int changes = 0;
-  std::string path = path_of(house, flow);
+  std::string path = house.path_of(flow);
   bool is_cut = false;
   REQUIRE(house.world.run_until(
       [&] {
         if (house.client->flow(flow).is_over) return true;
-        const std::string now = path_of(house, flow);
+        const std::string now = house.path_of(flow);
         if (now != path) ++changes;
         path = now;
         if (changes == 1 && !is_cut) {
@@ -138,10 +113,10 @@ TEST_CASE("behind every pair of NATs the path is direct exactly when it can be",
                               nat_config(connector, kConnectorNatIp));
       });
       INFO("replay: " << house.world.replay());
-      const auto flow = open_echo(house);
-      const bool is_up = house.world.run_until([&] { return is_direct(house, flow); }, 2s);
+      const auto flow = boot_with_echo(house);
+      const bool is_up = house.world.run_until([&] { return house.is_direct(flow); }, 2s);
       CHECK(is_up == can_be_direct(client, connector));
-      CHECK(exchange(house, flow, "and on", 1s));
+      CHECK(house.exchange(flow, "and on", 1s));
     }
   }
 }
@@ -152,18 +127,17 @@ TEST_CASE("in one network behind one NAT the path is the network's own", "[sim]"
     return Layout{.client = {office, kClientInside}, .connector = {office, kConnectorInside}};
   });
   INFO("replay: " << house.world.replay());
-  const auto flow = open_echo(house);
-  REQUIRE(house.world.run_until([&] { return is_direct(house, flow); }, 1s));
+  const auto flow = boot_with_echo(house);
+  REQUIRE(house.world.run_until([&] { return house.is_direct(flow); }, 1s));
   const auto path = house.client->node().path_of(flow);
   REQUIRE(path);
   CHECK(path->remote == kConnectorInside);
 }
 
 TEST_CASE("a client that must use relays is never direct, and is not asked to be", "[sim]") {
-  House house(seed_of(23), {.delay = 25ms},
-              [](World&) { return Layout{.policy = path::RelayPolicy::always_relay}; });
-  const auto flow = open_echo(house);
-  CHECK_FALSE(house.world.run_until([&] { return is_direct(house, flow); }, 10s));
+  House house(seed_of(23), {.delay = 25ms}, lay_out_with(path::RelayPolicy::always_relay));
+  const auto flow = boot_with_echo(house);
+  CHECK_FALSE(house.world.run_until([&] { return house.is_direct(flow); }, 10s));
   CHECK(house.client->node().link().paths().counters().probes_sent == 0);
 }
 
@@ -177,17 +151,17 @@ TEST_CASE("a client that roams goes on within 300 ms", "[sim][bound]") {
     return layout;
   });
   INFO("replay: " << house.world.replay());
-  const auto flow = open_echo(house);
+  const auto flow = boot_with_echo(house);
   if (policy == path::RelayPolicy::automatic) {
-    REQUIRE(house.world.run_until([&] { return is_direct(house, flow); }, 1s));
+    REQUIRE(house.world.run_until([&] { return house.is_direct(flow); }, 1s));
   }
   house.world.run_for(3s);
   const Realm cafe =
       house.world.add_nat(nat_config(kPortRestrictedCone, IpAddress::v4({198, 18, 2, 4})));
   house.client->move({cafe, {IpAddress::v4({172, 16, 0, 9}), kClientInside.port}});
   const Instant moved = house.world.now().instant;
-  CHECK(exchange(house, flow, "and on", 300ms));
-  WARN("the flow went on after " << milliseconds_since(house, moved)
+  CHECK(house.exchange(flow, "and on", 300ms));
+  WARN("the flow went on after " << house.milliseconds_since(moved)
                                  << " ms of virtual time, on links of 10 ms");
 }
 
@@ -201,20 +175,20 @@ TEST_CASE("a connector that moves goes on within 500 ms", "[sim][bound]") {
     return layout;
   });
   INFO("replay: " << house.world.replay());
-  const auto flow = open_echo(house);
+  const auto flow = boot_with_echo(house);
   house.world.run_for(3s);
   house.connector->move({.address = kConnectorAt});
   const Instant moved = house.world.now().instant;
-  CHECK(exchange(house, flow, "and on", 500ms));
-  WARN("the flow went on after " << milliseconds_since(house, moved)
+  CHECK(house.exchange(flow, "and on", 500ms));
+  WARN("the flow went on after " << house.milliseconds_since(moved)
                                  << " ms of virtual time, on links of 10 ms");
 }
 
 TEST_CASE("a path that is taken again after an outage is watched again", "[sim]") {
   House house(seed_of(28), {.delay = 10ms});
   INFO("replay: " << house.world.replay());
-  const auto flow = open_echo(house);
-  REQUIRE(house.world.run_until([&] { return is_direct(house, flow); }, 1s));
+  const auto flow = boot_with_echo(house);
+  REQUIRE(house.world.run_until([&] { return house.is_direct(flow); }, 1s));
   house.world.run_for(1s);
   const auto cut_off = [&house](const Link& link) {
     for (const SocketAddress& there : {kControllerAt, kRelayAt, kConnectorAt}) {
@@ -224,17 +198,17 @@ TEST_CASE("a path that is taken again after an outage is watched again", "[sim]"
   cut_off({.is_blocked = true});
   house.world.run_for(1s);
   cut_off({.delay = 10ms});
-  house.world.run_until([&] { return !is_direct(house, flow); }, 1s);
-  REQUIRE(house.world.run_until([&] { return is_direct(house, flow); }, 90s));
+  house.world.run_until([&] { return !house.is_direct(flow); }, 1s);
+  REQUIRE(house.world.run_until([&] { return house.is_direct(flow); }, 90s));
   house.world.set_link(kClientAt.ip, kConnectorAt.ip, {.is_blocked = true});
-  REQUIRE(exchange(house, flow, "and on", 1s));
+  REQUIRE(house.exchange(flow, "and on", 1s));
 }
 
 TEST_CASE("an interface that comes and goes disturbs nobody", "[sim]") {
   House house(seed_of(27), {.delay = 10ms});
   INFO("replay: " << house.world.replay());
-  const auto flow = open_echo(house);
-  REQUIRE(house.world.run_until([&] { return is_direct(house, flow); }, 1s));
+  const auto flow = boot_with_echo(house);
+  REQUIRE(house.world.run_until([&] { return house.is_direct(flow); }, 1s));
   house.world.run_for(1s);
   const auto before = house.client->node().path_of(flow);
   house.client->has_container = true;
@@ -245,26 +219,23 @@ TEST_CASE("an interface that comes and goes disturbs nobody", "[sim]") {
   REQUIRE(after);
   // A new path would have begun with a new congestion window.
   CHECK(after->statistics.congestion_window_size >= before->statistics.congestion_window_size);
-  CHECK(is_direct(house, flow));
-  REQUIRE(exchange(house, flow, "and on", 100ms));
+  CHECK(house.is_direct(flow));
+  REQUIRE(house.exchange(flow, "and on", 100ms));
 }
 
 TEST_CASE("the death of the relay in use costs a live flow less than half a second",
           "[sim][bound]") {
-  House house(seed_of(26), {.delay = 10ms},
-              [](World&) { return Layout{.policy = path::RelayPolicy::always_relay}; });
+  House house(seed_of(26), {.delay = 10ms}, lay_out_with(path::RelayPolicy::always_relay));
   INFO("replay: " << house.world.replay());
   house.add_relay("second", kSecondRelayAt);
-  const auto flow = open_echo(house);
+  const auto flow = boot_with_echo(house);
   house.world.run_for(5s);
-  const std::string before = path_of(house, flow);
-  RelayActor& used =
-      house.client->node().path_of(flow)->remote == kRelayAt ? *house.relay : *house.more_relays[0];
-  house.world.detach(used);
+  const std::string before = house.path_of(flow);
+  house.world.detach(house.relay_of(flow));
   const Instant died = house.world.now().instant;
-  CHECK(exchange(house, flow, "and on", 500ms));
-  CHECK(path_of(house, flow) != before);
-  WARN("the flow went on after " << milliseconds_since(house, died)
+  CHECK(house.exchange(flow, "and on", 500ms));
+  CHECK(house.path_of(flow) != before);
+  WARN("the flow went on after " << house.milliseconds_since(died)
                                  << " ms of virtual time, on links of 10 ms");
 }
 

@@ -16,23 +16,13 @@ using namespace std::chrono_literals;
 struct Going {
   Going(std::uint64_t seed, path::RelayPolicy policy, bool has_second_relay,
         bool has_second_connector)
-      : house(seed_of(seed), {.delay = 10ms},
-              [policy](World&) { return Layout{.policy = policy}; }) {
+      : house(seed_of(seed), {.delay = 10ms}, lay_out_with(policy)) {
     if (has_second_relay) house.add_relay("second", kSecondRelayAt);
     if (has_second_connector) house.add_connector("second", kSecondConnectorAt);
     REQUIRE(house.boot());
     house.world.run_for(1s);  // The controller learns where the connectors are bound.
-    live = house.client->open("db.internal:5432");
-    REQUIRE(exchange(live, 10s));
+    live = house.open_echo();
     house.world.run_for(3s);
-  }
-
-  // exchange sends the canary to "db", which sends it back, and waits for that.
-  bool exchange(client::FlowKey flow, Duration limit) {
-    const std::string expected = house.client->flow(flow).received + std::string(kCanary);
-    house.client->send(flow, kCanary, false);
-    return house.world.run_until([&] { return house.client->flow(flow).received == expected; },
-                                 limit);
   }
 
   // go_on exchanges for a while and returns the longest that one exchange took.
@@ -41,7 +31,7 @@ struct Going {
     const Instant end = house.world.now().instant + time;
     while (house.world.now().instant < end) {
       const Instant begin = house.world.now().instant;
-      REQUIRE(exchange(live, 5s));
+      REQUIRE(house.exchange(live, kCanary, 5s));
       slowest = std::max(slowest, house.world.now().instant - begin);
     }
     return slowest;
@@ -50,11 +40,6 @@ struct Going {
   bool opens(Duration limit) {
     last = house.client->open("db.internal:5432");
     return house.world.run_until([&] { return house.client->flow(last).is_ready; }, limit);
-  }
-
-  RelayActor& used_relay() {
-    const auto path = house.client->node().path_of(live);
-    return path && path->remote == kSecondRelayAt ? *house.more_relays.at(0) : *house.relay;
   }
 
   House house;
@@ -67,13 +52,13 @@ TEST_CASE("a relay that drains loses no flow, becomes empty and ends", "[sim][bo
   CAPTURE(policy);
   Going at(61, policy, true, false);
   INFO("replay: " << at.house.world.replay());
-  RelayActor& used = at.used_relay();
+  RelayActor& used = at.house.relay_of(at.live);
   used.drain();
   const Duration gap = at.go_on(2s);
   CHECK(gap <= 100ms);
   CHECK(at.house.world.run_until([&] { return used.is_drained; }, 2s));
   CHECK(used.node().engine().binding_count() == 0);
-  if (policy == path::RelayPolicy::always_relay) CHECK(&at.used_relay() != &used);
+  if (policy == path::RelayPolicy::always_relay) CHECK(&at.house.relay_of(at.live) != &used);
   at.house.world.detach(used);
   CHECK(at.go_on(2s) <= 100ms);
   CHECK(at.opens(1s));
@@ -86,7 +71,7 @@ TEST_CASE("a relay that drains loses no flow, becomes empty and ends", "[sim][bo
 TEST_CASE("a relay that has drained is asked again and again, and has nobody anew", "[sim]") {
   Going at(62, path::RelayPolicy::always_relay, true, false);
   INFO("replay: " << at.house.world.replay());
-  RelayActor& used = at.used_relay();
+  RelayActor& used = at.house.relay_of(at.live);
   used.drain();
   REQUIRE(at.house.world.run_until([&] { return used.is_drained; }, 5s));
   at.house.world.run_for(20s);  // They ask again, and are refused.
@@ -122,9 +107,8 @@ TEST_CASE("a connector that drains serves its flows to their last byte", "[sim][
   CAPTURE(policy);
   Going at(65, policy, false, true);
   INFO("replay: " << at.house.world.replay());
-  ConnectorActor& second = *at.house.more_connectors.at(0);
-  ConnectorActor& used = second.open_flow_count() > 0 ? second : *at.house.connector;
-  ConnectorActor& other = &used == &second ? *at.house.connector : second;
+  ConnectorActor& used = at.house.busy_connector();
+  ConnectorActor& other = at.house.other_connector(used);
   used.drain();
   CHECK(at.go_on(1s) <= 100ms);
   const Instant asked = at.house.world.now().instant;
@@ -141,14 +125,13 @@ TEST_CASE("a connector that drains serves its flows to their last byte", "[sim][
   at.house.world.run_for(200ms);
   CHECK(at.house.client->flow(at.live).received == expected);
   CHECK(at.house.client->flow(at.live).is_orderly);
-  CHECK(at.exchange(at.last, 1s));
+  CHECK(at.house.exchange(at.last, kCanary, 1s));
 }
 
 TEST_CASE("a connector without flows drains at once, and the next flow goes elsewhere", "[sim]") {
   Going at(66, path::RelayPolicy::always_relay, false, true);
   INFO("replay: " << at.house.world.replay());
-  ConnectorActor& second = *at.house.more_connectors.at(0);
-  ConnectorActor& used = second.open_flow_count() > 0 ? second : *at.house.connector;
+  ConnectorActor& used = at.house.busy_connector();
   at.house.client->send(at.live, "", true);
   REQUIRE(at.house.world.run_until([&] { return at.house.client->flow(at.live).is_over; }, 1s));
   used.drain();

@@ -13,34 +13,20 @@ namespace {
 
 using namespace std::chrono_literals;
 
-long milliseconds_since(const House& house, Instant start) {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(house.world.now().instant - start)
-      .count();
-}
-
 // TwoConnectors has a live flow through `used`, and another connector that could do as well.
 struct TwoConnectors {
   TwoConnectors(std::uint64_t seed, const Link& link, path::RelayPolicy policy,
                 bool has_second_relay = false)
-      : house(seed_of(seed), link, [policy](World&) { return Layout{.policy = policy}; }),
+      : house(seed_of(seed), link, lay_out_with(policy)),
         second(house.add_connector("second", kSecondConnectorAt)) {
     if (has_second_relay) house.add_relay("second", kSecondRelayAt);
     REQUIRE(house.boot());
     house.world.run_for(1s);  // The controller learns where the connectors are bound.
-    live = house.client->open("db.internal:5432");
-    REQUIRE(exchange(live, std::string(kCanary), 10s));
+    live = house.open_echo();
     house.world.run_for(3s);
-    used = house.connector->open_flow_count() > 0 ? house.connector.get() : &second;
-    other = used == &second ? house.connector.get() : &second;
+    used = &house.busy_connector();
+    other = &house.other_connector(*used);
     REQUIRE(used->open_flow_count() == 1);
-  }
-
-  // exchange sends `text` to "db", which sends it back, and waits for that.
-  bool exchange(client::FlowKey flow, const std::string& text, Duration limit) {
-    const std::string expected = house.client->flow(flow).received + text;
-    house.client->send(flow, text, false);
-    return house.world.run_until([&] { return house.client->flow(flow).received == expected; },
-                                 limit);
   }
 
   // open_within opens a flow and tells how long that took; nothing if it took longer than `limit`.
@@ -50,7 +36,7 @@ struct TwoConnectors {
     if (!house.world.run_until([&] { return house.client->flow(last).is_ready; }, limit)) {
       return std::nullopt;
     }
-    return milliseconds_since(house, asked);
+    return house.milliseconds_since(asked);
   }
 
   House house;
@@ -71,7 +57,7 @@ TEST_CASE("killing the connector in use sends new flows to another one within a 
   const auto first = at.open_within(1s);
   REQUIRE(first);
   CHECK(at.other->open_flow_count() == 1);
-  REQUIRE(at.exchange(at.last, std::string(kCanary), 1s));
+  REQUIRE(at.house.exchange(at.last, kCanary, 1s));
   // Probing the dead one costs the next flows nothing.
   long slowest = 0;
   for (int i = 0; i < 10; ++i) {
@@ -96,8 +82,7 @@ TEST_CASE("a connector that died before its first flow costs that less than a se
   long slowest = 0;
   for (const bool is_second : {false, true}) {  // One of the two is the first in the grant.
     CAPTURE(is_second);
-    House house(seed_of(32), {.delay = 10ms},
-                [policy](World&) { return Layout{.policy = policy}; });
+    House house(seed_of(32), {.delay = 10ms}, lay_out_with(policy));
     INFO("replay: " << house.world.replay());
     ConnectorActor& second = house.add_connector("second", kSecondConnectorAt);
     REQUIRE(house.boot());
@@ -106,7 +91,7 @@ TEST_CASE("a connector that died before its first flow costs that less than a se
     const Instant asked = house.world.now().instant;
     const auto flow = house.client->open("db.internal:5432");
     REQUIRE(house.world.run_until([&] { return house.client->flow(flow).is_ready; }, 1s));
-    slowest = std::max(slowest, milliseconds_since(house, asked));
+    slowest = std::max(slowest, house.milliseconds_since(asked));
   }
   CHECK(slowest > 400);
   WARN("ready after " << slowest << " ms of virtual time, on links of 10 ms");
@@ -130,9 +115,9 @@ TEST_CASE("a connector that hiccups for a second loses no live flow", "[sim][bou
   const std::string expected = std::string(kCanary) + "said meanwhile";
   REQUIRE(at.house.world.run_until(
       [&] { return at.house.client->flow(at.live).received == expected; }, 2s));
-  WARN("the live flow went on after " << milliseconds_since(at.house, back)
+  WARN("the live flow went on after " << at.house.milliseconds_since(back)
                                       << " ms of virtual time");
-  REQUIRE(at.exchange(at.live, "and on", 1s));
+  REQUIRE(at.house.exchange(at.live, "and on", 1s));
   CHECK_FALSE(at.house.client->flow(at.live).is_over);
   // It is as good as before.
   REQUIRE(at.open_within(1s));
@@ -152,7 +137,7 @@ TEST_CASE("a flow waits for the only connector while that hiccups", "[sim]") {
   at.house.world.wake(*at.used);
   const auto& flow = at.house.client->flow(at.last);
   REQUIRE(at.house.world.run_until([&] { return flow.is_ready; }, 2s));
-  CHECK(at.exchange(at.live, "and on", 1s));
+  CHECK(at.house.exchange(at.live, "and on", 1s));
 }
 
 TEST_CASE("the death of a relay is not taken for the silence of connectors", "[sim]") {
@@ -160,8 +145,7 @@ TEST_CASE("the death of a relay is not taken for the silence of connectors", "[s
   CAPTURE(delay.count());
   TwoConnectors at(36, {.delay = delay}, path::RelayPolicy::always_relay, true);
   INFO("replay: " << at.house.world.replay());
-  const bool is_first = at.house.client->node().path_of(at.live)->remote == kRelayAt;
-  at.house.world.detach(is_first ? *at.house.relay : *at.house.more_relays[0]);
+  at.house.world.detach(at.house.relay_of(at.live));
   const auto opened = at.open_within(1s);
   REQUIRE(opened);
   CHECK(at.used->open_flow_count() == 2);

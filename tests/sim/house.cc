@@ -490,6 +490,10 @@ Layout lay_out_behind(World& world, const std::optional<Nat::Config>& client,
   return layout;
 }
 
+std::function<Layout(World&)> lay_out_with(path::RelayPolicy policy) {
+  return [policy](World&) { return Layout{.policy = policy}; };
+}
+
 House::House(std::uint64_t seed, const Link& link, const std::function<Layout(World&)>& lay_out)
     : world(seed) {
   world.set_default_link(link);
@@ -574,6 +578,45 @@ bool House::boot(Duration limit) {
                });
       },
       limit);
+}
+
+bool House::exchange(client::FlowKey flow, std::string_view text, Duration limit) {
+  const std::string expected = client->flow(flow).received + std::string(text);
+  client->send(flow, text, false);
+  return world.run_until([&] { return client->flow(flow).received == expected; }, limit);
+}
+
+client::FlowKey House::open_echo() {
+  const auto flow = client->open("db.internal:5432");
+  REQUIRE(exchange(flow, kCanary, std::chrono::seconds(10)));
+  return flow;
+}
+
+std::string House::path_of(client::FlowKey flow) const {
+  const auto path = client->node().path_of(flow);
+  return path ? path->text : "";
+}
+
+SocketAddress House::remote_of(client::FlowKey flow) const {
+  const auto path = client->node().path_of(flow);
+  return path ? path->remote : SocketAddress{};
+}
+
+RelayActor& House::relay_of(client::FlowKey flow) {
+  return remote_of(flow) == kSecondRelayAt ? *more_relays.at(0) : *relay;
+}
+
+ConnectorActor& House::busy_connector() {
+  ConnectorActor& second = *more_connectors.at(0);
+  return second.open_flow_count() > 0 ? second : *connector;
+}
+
+ConnectorActor& House::other_connector(const ConnectorActor& one) {
+  return &one == connector.get() ? *more_connectors.at(0) : *connector;
+}
+
+long House::milliseconds_since(Instant start) const {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(world.now().instant - start).count();
 }
 
 bool House::is_up(const ConnectorActor& actor) const {

@@ -246,6 +246,9 @@ struct Layout {
 [[nodiscard]] Layout lay_out_behind(World& world, const std::optional<Nat::Config>& client,
                                     const std::optional<Nat::Config>& connector);
 
+// lay_out_with returns what lays all out publicly, with a client of that policy.
+[[nodiscard]] std::function<Layout(World&)> lay_out_with(path::RelayPolicy policy);
+
 // House is the standard four, set up through the API: a network, a resource "db" at
 // db.internal:5432 and "web" at web.internal:80, a service account "ci" that a rule gives access to
 // "db" only.
@@ -262,6 +265,24 @@ class House {
   ConnectorActor& add_connector(const std::string& name, const SocketAddress& address);
   // boot lets time pass until client and connectors are up.
   [[nodiscard]] bool boot(Duration limit = std::chrono::seconds(10));
+
+  // exchange sends `text` to "db", which sends it back, and waits for that; it returns whether it
+  // came within `limit`.
+  [[nodiscard]] bool exchange(client::FlowKey flow, std::string_view text, Duration limit);
+  // open_echo opens a flow to "db" and requires that the canary comes back over it.
+  [[nodiscard]] client::FlowKey open_echo();
+  // path_of returns how a flow travels: "direct", or "relayed:…"; empty: not at all.
+  [[nodiscard]] std::string path_of(client::FlowKey flow) const;
+  [[nodiscard]] bool is_direct(client::FlowKey flow) const { return path_of(flow) == "direct"; }
+  // remote_of returns the address that a flow's packets are sent to.
+  [[nodiscard]] SocketAddress remote_of(client::FlowKey flow) const;
+  // relay_of returns the relay that a flow travels through, of two; the first, if it is direct.
+  [[nodiscard]] RelayActor& relay_of(client::FlowKey flow);
+  // busy_connector returns the one of two that has flows; the first, if none has.
+  [[nodiscard]] ConnectorActor& busy_connector();
+  [[nodiscard]] ConnectorActor& other_connector(const ConnectorActor& one);
+  // milliseconds_since returns the virtual time since `start`.
+  [[nodiscard]] long milliseconds_since(Instant start) const;
 
   World world;
   std::unique_ptr<ControllerActor> controller;

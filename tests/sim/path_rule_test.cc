@@ -11,24 +11,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-Nat::Config symmetric(const IpAddress& external) {
-  return {.external = external,
-          .mapping = NatBehavior::address_and_port_dependent,
-          .filtering = NatBehavior::address_and_port_dependent};
-}
-
-std::string path_of(const House& house, client::FlowKey flow) {
-  const auto path = house.client->node().path_of(flow);
-  return path ? path->text : "";
-}
-
-bool exchange(House& house, client::FlowKey flow, const std::string& text, Duration limit) {
-  const std::string expected = house.client->flow(flow).received + text;
-  house.client->send(flow, text, false);
-  return house.world.run_until([&] { return house.client->flow(flow).received == expected; },
-                               limit);
-}
-
 void set_rule(House& house, const wire::Json& rule) {
   const std::string path = "networks/" + house.network_id;
   (void)house.controller->ask("PATCH", path, {{"path", rule}}, 200);
@@ -57,9 +39,9 @@ TEST_CASE("never-relay: a flow waits until it is direct, and no byte of it cross
   house.world.run_for(1s);
   const auto flow = house.client->open("db.internal:5432");
   REQUIRE(house.world.run_until([&] { return house.client->flow(flow).is_ready; }, 5s));
-  CHECK(path_of(house, flow) == "direct");
+  CHECK(house.path_of(flow) == "direct");
   Traffic traffic(house);
-  REQUIRE(exchange(house, flow, std::string(200'000, 'x'), 10s));
+  REQUIRE(house.exchange(flow, std::string(200'000, 'x'), 10s));
   CHECK(traffic.direct > 400'000);
   CHECK(traffic.relayed < 20'000);
 
@@ -68,7 +50,7 @@ TEST_CASE("never-relay: a flow waits until it is direct, and no byte of it cross
   traffic.relayed = 0;
   house.client->send(flow, std::string(200'000, 'y'), false);
   house.world.run_for(3s);
-  CHECK(path_of(house, flow) == "direct");
+  CHECK(house.path_of(flow) == "direct");
   CHECK(traffic.relayed < 20'000);
   CHECK_FALSE(house.client->flow(flow).is_over);
   const auto next = house.client->open("db.internal:5432");
@@ -84,7 +66,8 @@ TEST_CASE("never-relay: a flow waits until it is direct, and no byte of it cross
 TEST_CASE("never-relay: behind symmetric NATs a flow fails with the reason, and sends nothing",
           "[sim]") {
   House house(seed_of(62), {.delay = 10ms}, [](World& world) {
-    return lay_out_behind(world, symmetric(kClientNatIp), symmetric(kConnectorNatIp));
+    return lay_out_behind(world, nat_config(kSymmetric, kClientNatIp),
+                          nat_config(kSymmetric, kConnectorNatIp));
   });
   INFO("replay: " << house.world.replay());
   set_rule(house, {{"paths", "never-relay"}});
@@ -108,10 +91,9 @@ TEST_CASE("always-relay: neither end probes, and the flow stays on the relay", "
   set_rule(house, {{"paths", "always-relay"}});
   REQUIRE(house.boot());
   house.world.run_for(1s);
-  const auto flow = house.client->open("db.internal:5432");
-  REQUIRE(exchange(house, flow, std::string(kCanary), 10s));
+  const auto flow = house.open_echo();
   house.world.run_for(2min);
-  CHECK(path_of(house, flow).starts_with("relayed:"));
+  CHECK(house.path_of(flow).starts_with("relayed:"));
   CHECK(house.client->node().link().paths().counters().probes_sent == 0);
   CHECK(house.connector->node().link().paths().counters().probes_sent == 0);
   CHECK(house.client->node().link().paths().counters().probes_received == 0);
@@ -120,28 +102,25 @@ TEST_CASE("always-relay: neither end probes, and the flow stays on the relay", "
 TEST_CASE("a rule that changes ends the flows that it forbids, and new ones obey it", "[sim]") {
   const bool is_never = GENERATE(true, false);
   CAPTURE(is_never);
-  House house(seed_of(64), {.delay = 10ms}, [is_never](World&) {
-    return Layout{.policy =
-                      is_never ? path::RelayPolicy::always_relay : path::RelayPolicy::automatic};
-  });
+  House house(
+      seed_of(64), {.delay = 10ms},
+      lay_out_with(is_never ? path::RelayPolicy::always_relay : path::RelayPolicy::automatic));
   INFO("replay: " << house.world.replay());
   REQUIRE(house.boot());
   house.world.run_for(1s);
-  const auto flow = house.client->open("db.internal:5432");
-  REQUIRE(exchange(house, flow, std::string(kCanary), 10s));
+  const auto flow = house.open_echo();
   house.world.run_for(3s);
-  CHECK(path_of(house, flow).starts_with(is_never ? "relayed:" : "direct"));
+  CHECK(house.path_of(flow).starts_with(is_never ? "relayed:" : "direct"));
   set_rule(house, {{"paths", is_never ? "never-relay" : "always-relay"}});
   CHECK(house.world.run_until([&] { return house.client->flow(flow).is_over; }, 1s));
   const auto next = house.client->open("db.internal:5432");
   house.world.run_for(3s);
   CHECK(house.client->flow(next).is_ready != is_never);
-  if (!is_never) CHECK(path_of(house, next).starts_with("relayed:"));
+  if (!is_never) CHECK(house.path_of(next).starts_with("relayed:"));
 }
 
 TEST_CASE("only relays of the allowed region carry a flow, however near the others are", "[sim]") {
-  House house(seed_of(65), {.delay = 10ms},
-              [](World&) { return Layout{.policy = path::RelayPolicy::always_relay}; });
+  House house(seed_of(65), {.delay = 10ms}, lay_out_with(path::RelayPolicy::always_relay));
   INFO("replay: " << house.world.replay());
   house.add_relay("second", kSecondRelayAt);
   for (const IpAddress& end : {kClientAt.ip, kConnectorAt.ip}) {
@@ -156,14 +135,12 @@ TEST_CASE("only relays of the allowed region carry a flow, however near the othe
   }
   set_rule(house, {{"regions", {"far"}}});
   house.world.run_for(1s);
-  const auto flow = house.client->open("db.internal:5432");
-  REQUIRE(exchange(house, flow, std::string(kCanary), 10s));
-  CHECK(house.client->node().path_of(flow)->remote == kSecondRelayAt);
+  const auto flow = house.open_echo();
+  CHECK(house.remote_of(flow) == kSecondRelayAt);
   set_rule(house, {{"regions", {"near"}}});
   CHECK(house.world.run_until([&] { return house.client->flow(flow).is_over; }, 1s));
-  const auto next = house.client->open("db.internal:5432");
-  REQUIRE(exchange(house, next, std::string(kCanary), 10s));
-  CHECK(house.client->node().path_of(next)->remote == kRelayAt);
+  const auto next = house.open_echo();
+  CHECK(house.remote_of(next) == kRelayAt);
 }
 
 }  // namespace

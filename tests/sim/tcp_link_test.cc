@@ -15,15 +15,10 @@ using namespace std::chrono_literals;
 
 const SocketAddress kElsewhere{IpAddress::v4({198, 18, 0, 44}), 40044};
 
-long milliseconds_since(const House& house, Instant start) {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(house.world.now().instant - start)
-      .count();
-}
-
 // Firewalled is a house whose servers take TCP links.
 struct Firewalled {
   explicit Firewalled(std::uint64_t seed, path::RelayPolicy policy = path::RelayPolicy::automatic)
-      : house(seed_of(seed), {}, [policy](World&) { return Layout{.policy = policy}; }) {
+      : house(seed_of(seed), {}, lay_out_with(policy)) {
     house.world.set_tcp(true);
   }
 
@@ -31,14 +26,12 @@ struct Firewalled {
     house.world.block_udp(kClientAt.ip, is_client);
     house.world.block_udp(kConnectorAt.ip, is_connector);
   }
-  // exchange sends `text` to "db", which sends it back; it returns how long that took.
+  // exchange sends the canary to "db", which sends it back; it returns how many milliseconds that
+  // took.
   std::optional<long> exchange(client::FlowKey flow, Duration limit) {
-    const std::string expected = house.client->flow(flow).received + std::string(kCanary);
     const Instant start = house.world.now().instant;
-    house.client->send(flow, kCanary, false);
-    const bool is_back =
-        house.world.run_until([&] { return house.client->flow(flow).received == expected; }, limit);
-    return is_back ? std::optional(milliseconds_since(house, start)) : std::nullopt;
+    if (!house.exchange(flow, kCanary, limit)) return std::nullopt;
+    return house.milliseconds_since(start);
   }
   // exchange_until goes on with that until `is_done`; no exchange may take longer than `gap_max`.
   bool exchange_until(client::FlowKey flow, const std::function<bool()>& is_done, Duration limit,
@@ -79,7 +72,7 @@ TEST_CASE("where a firewall lets no UDP through, all works over TCP", "[sim]") {
   it.block(is_client, is_connector);
   const Instant start = it.house.world.now().instant;
   REQUIRE(it.house.boot());
-  CHECK(milliseconds_since(it.house, start) < 2000);
+  CHECK(it.house.milliseconds_since(start) < 2000);
   CHECK(it.is_over_tcp(*it.house.client) == is_client);
   CHECK(it.is_over_tcp(*it.house.connector) == is_connector);
   CHECK(it.house.client->node().link().controller().is_over_tcp() == is_client);
