@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
+#include <exception>
 #include <utility>
 
+#include "node/tcp_links.h"
 #include "zt/base/bytes.h"
 #include "zt/grant/bootstrap.h"
 #include "zt/grant/enrolment_token.h"
@@ -93,10 +95,11 @@ Json ControllerActor::ask(std::string_view method, const std::string& path, cons
                         .path = "/api/v1/admin/" + path};
   request.fields.add("authorization", "Bearer " + std::string(made_->api_key->reveal()), true);
   if (!body.is_null()) request.fields.add("content-type", "application/json");
-  const auto answer =
-      node_->ask(std::move(request), body.is_null() ? std::string() : body.dump(), world_.now());
+  const auto answer = node_->ask(std::move(request), body.is_null() ? std::string() : body.dump(),
+                                 world_.now_of(*this));
   INFO(method << " " << path << ": " << answer.body);
   REQUIRE(answer.status == status);
+  if (method != "GET" && on_changed) on_changed();
   world_.wake(*this);
   return answer.body.empty() ? Json() : Json::parse(answer.body);
 }
@@ -125,7 +128,7 @@ void RelayActor::settle(const Now& now) {
   }
 }
 void RelayActor::drain() {
-  node_.drain(world_.now());
+  node_.drain(world_.now_of(*this));
   world_.wake(*this);
 }
 std::optional<quic::Transmit> RelayActor::poll_transmit(std::span<std::byte> buffer,
@@ -162,8 +165,8 @@ void ConnectorActor::start(node::Credential credential) {
           .standing = standing_},
       std::move(credential), random_);
   tell_addresses();
-  node_->restore_flows(disk, world_.now());
-  node_->start(world_.now());
+  node_->restore_flows(disk, world_.now_of(*this));
+  node_->start(world_.now_of(*this));
 }
 
 void ConnectorActor::move(const Place& place) {
@@ -181,7 +184,7 @@ void ConnectorActor::tell_addresses() {
        .is_v6 = false,
        .addresses = {IpAddress::v4({127, 0, 0, 1}), IpAddress::v4({10, 20, 0, 2}), address().ip},
        .sources = {address().ip}},
-      world_.now());
+      world_.now_of(*this));
 }
 
 void ConnectorActor::crash() {
@@ -191,7 +194,7 @@ void ConnectorActor::crash() {
 }
 
 void ConnectorActor::drain() {
-  node_->drain(world_.now());
+  node_->drain(world_.now_of(*this));
   world_.wake(*this);
 }
 
@@ -279,6 +282,7 @@ void ConnectorActor::pump(FlowKey key, const Now& now) {
     const quic::Readable readable = node_->flows().readable(key);
     if (readable.bytes.empty() && (!readable.is_end || flow.is_client_ended)) break;
     flow.is_client_ended = readable.is_end;
+    if (!readable.bytes.empty() && on_bytes) on_bytes(flow.remote);
     flow.bytes_up += readable.bytes.size();
     flow.unsent += service.on_bytes(as_text(readable.bytes), readable.is_end);
     node_->flows().consume(key, readable.bytes.size());
@@ -287,6 +291,7 @@ void ConnectorActor::pump(FlowKey key, const Now& now) {
     const std::span<std::byte> space = node_->flows().writable(key);
     if (space.empty()) return;
     const std::size_t size = std::min(space.size(), flow.unsent.size());
+    if (on_bytes) on_bytes(flow.remote);
     std::ranges::copy(as_bytes(std::string_view(flow.unsent).substr(0, size)), space.begin());
     node_->flows().commit(key, size);
     flow.unsent.erase(0, size);
@@ -338,8 +343,8 @@ void ClientActor::start() {
   config.link.paths.policy = policy_;
   node_ = std::make_unique<node::ClientNode>(config, sign_in_of(key_file_), random_);
   tell_addresses();
-  node_->restore_flows(disk, world_.now());
-  node_->start(world_.now());
+  node_->restore_flows(disk, world_.now_of(*this));
+  node_->start(world_.now_of(*this));
 }
 
 void ClientActor::move(const Place& place) {
@@ -357,7 +362,7 @@ void ClientActor::tell_addresses() {
                     .is_v6 = false,
                     .addresses = std::move(addresses),
                     .sources = {address().ip}},
-                   world_.now());
+                   world_.now_of(*this));
 }
 
 void ClientActor::crash() {
@@ -400,7 +405,7 @@ void ClientActor::link_closed(const SocketAddress& link, const Now& now) {
 ClientActor::FlowKey ClientActor::open(const std::string& target) {
   const auto authority = Authority::parse(target);
   REQUIRE(authority);
-  const FlowKey key = node_->open_flow(*authority, Protocol::tcp, world_.now());
+  const FlowKey key = node_->open_flow(*authority, Protocol::tcp, world_.now_of(*this));
   flows_[key];
   world_.wake(*this);
   return key;
@@ -410,7 +415,7 @@ void ClientActor::send(FlowKey key, std::string_view bytes, bool end_after) {
   AppFlow& flow = flows_.at(key);
   flow.unsent += bytes;
   flow.wants_end = flow.wants_end || end_after;
-  pump(key, world_.now());
+  pump(key, world_.now_of(*this));
   world_.wake(*this);
 }
 
@@ -497,11 +502,10 @@ std::function<Layout(World&)> lay_out_with(path::RelayPolicy policy) {
 House::House(std::uint64_t seed, const Link& link, const std::function<Layout(World&)>& lay_out)
     : world(seed) {
   world.set_default_link(link);
-  world.on_wire = [this](const Hop& hop, std::span<const std::byte> bytes) {
-    check_wire(hop, bytes);
-  };
+  watch();
   const Layout layout = lay_out ? lay_out(world) : Layout{};
   controller = std::make_unique<ControllerActor>(world, seed + 1);
+  controller->on_changed = [this] { read_access(); };
   world.attach(*controller, kControllerAt);
   network_id = controller->ask("POST", "networks", {{"name", "office"}}, 201).at("id");
   const auto resource = [&](const char* name, const char* address, const char* port) {
@@ -539,6 +543,7 @@ std::unique_ptr<RelayActor> House::make_relay(const std::string& name, const Soc
                                      {{"name", name}, {"address", address.to_text()}}, 201);
   auto made =
       std::make_unique<RelayActor>(world, seed, Secret(token.at("token").get<std::string>()));
+  traffic_.allow(address);
   world.attach(*made, address);
   return made;
 }
@@ -558,6 +563,9 @@ std::unique_ptr<ConnectorActor> House::make_connector(const std::string& name, c
   made->names["web.internal"] = {kServiceIp};
   made->services[{kServiceIp, 5432}] = {
       .on_bytes = [](std::string_view bytes, bool) { return std::string(bytes); }};
+  made->on_bytes = [this, actor = made.get()](const SocketAddress& resource) {
+    check_passed(*actor, resource);
+  };
   world.attach(*made, place);
   return made;
 }
@@ -628,11 +636,240 @@ std::size_t House::legs_expected() const {
   return std::min(1 + more_relays.size(), node::RelayScout::Limits{}.nearest_max);
 }
 
-void House::check_wire(const Hop& hop, std::span<const std::byte> bytes) const {
-  // Nothing on any wire is readable, be it public or private, least of all at the relay.
-  INFO(hop.from.to_text() << " to " << hop.to.to_text() << "; " << world.replay());
-  const bool shows_canary = as_text(bytes).find(kCanary) != std::string_view::npos;
-  if (shows_canary) FAIL("a payload was readable on the wire");
+// --- Checkers
+
+// kMessageSlack is what a node may take beside the network: none of it, but for pacing.
+constexpr Duration kMessageSlack = std::chrono::milliseconds(10);
+
+void House::watch() {
+  on_violation = [this](const std::string& what) {
+    INFO("replay: " << world.replay());
+    if (!std::exchange(has_failed_, true)) FAIL_CHECK(what);
+  };
+  traffic_.allow(kControllerAt);
+  world.on_sent = [this](const Actor& from, const SocketAddress& to,
+                         std::span<const std::byte> bytes) { check_sent(from, to, bytes); };
+  world.on_delivered = [this](const Actor& to, const World::Delivery& delivery) {
+    check_delivered(to, delivery);
+  };
+  world.on_lost = [this](const Hop& hop) {
+    if (hop.from.ip == kControllerAt.ip || hop.to.ip == kControllerAt.ip) {
+      access_.note_trouble(world.now().instant);
+    }
+  };
+}
+
+void House::report(const Violation& violation) {
+  if (violation) on_violation(*violation);
+}
+
+ActorNumber House::number_of(const Actor& actor) {
+  const ActorNumber next{static_cast<std::uint32_t>(numbers_.size())};
+  return numbers_.try_emplace(&actor, next).first->second;
+}
+
+std::vector<ConnectorActor*> House::connectors() const {
+  std::vector<ConnectorActor*> all;
+  if (connector) all.push_back(connector.get());
+  for (const auto& more : more_connectors) all.push_back(more.get());
+  return all;
+}
+
+std::vector<RelayActor*> House::relays() const {
+  std::vector<RelayActor*> all;
+  if (relay) all.push_back(relay.get());
+  for (const auto& more : more_relays) all.push_back(more.get());
+  return all;
+}
+
+// Nothing on any wire is readable, be it public or private, least of all at the relay.
+void House::check_sent(const Actor& from, const SocketAddress& to,
+                       std::span<const std::byte> bytes) {
+  if (as_text(bytes).find(kCanary) != std::string_view::npos) {
+    on_violation("a payload was readable on the wire to " + to.to_text());
+  }
+  if (node::is_link_address(to.ip)) return;  // TCP has proved who is there.
+  report(traffic_.send(number_of(from), to, bytes, world.now().instant));
+}
+
+// Whoever sends to an address after it has heard us there has proved that the address is its own.
+void House::check_delivered(const Actor& to, const World::Delivery& delivery) {
+  bool is_answer = false;
+  if (delivery.sender != nullptr) {
+    const auto reached = reached_.find({&to, delivery.remote, delivery.sender});
+    is_answer = reached != reached_.end() && reached->second <= delivery.sent;
+    reached_.try_emplace({delivery.sender, delivery.addressed, &to}, world.event_count());
+  }
+  traffic_.received(number_of(to), delivery.remote, delivery.bytes, is_answer);
+  if (world.now().instant - limits_checked_ >= std::chrono::seconds(1)) check_limits();
+}
+
+void House::check_passed(const ConnectorActor& actor, const SocketAddress& resource) {
+  const Instant now = world.now().instant;
+  if (now - access_read_ >= std::chrono::seconds(1)) read_access();
+  note_clocks();
+  const auto judge = [&] {
+    return access_.pass(number_of(actor), resource.port, clock_lags_[&actor], now);
+  };
+  if (!judge()) return;
+  read_access();  // The grant may be younger than what we know.
+  report(judge());
+}
+
+// read_access reads what the controller's store holds, and who hears of it at once.
+void House::read_access() {
+  const Now now = world.now_of(*controller);
+  access_read_ = now.instant;
+  AccessChecker::Reach reach{.connectors = {},
+                             .one_message = world.one_way_delay_max() + kMessageSlack};
+  for (const ConnectorActor* each : connectors()) {
+    if (each->is_running() && world.is_attached(*each) && world.is_attached(*controller) &&
+        each->node().link().controller().is_up()) {
+      reach.connectors.insert(number_of(*each));
+    }
+  }
+  const auto held = controller->store().grants(controller->tenant(), UnixTime{});
+  REQUIRE(held);
+  std::vector<AccessChecker::Grant> grants;
+  for (const controller::IssuedGrant& grant : *held) {
+    grants.push_back({.id = grant.id,
+                      .port = grant.port,
+                      .expires = now.instant + (grant.expires - now.unix_time),
+                      .is_revoked = grant.is_revoked});
+  }
+  access_.note_grants(grants, reach, now.instant);
+  access_.note_policy(allowed_ports(), reach, now.instant);
+}
+
+// allowed_ports judges by the rules as they are written down, without the policy engine.
+std::set<std::uint16_t> House::allowed_ports() {
+  controller::Store& store = controller->store();
+  const TenantId& tenant = controller->tenant();
+  const auto resources = store.resources().list(tenant, {});
+  const auto rules = store.access_rules().list(tenant, {});
+  const auto devices = store.devices().list(tenant, {});
+  REQUIRE((resources && rules && devices));
+  std::set<std::uint16_t> ports;
+  const auto account = store.service_accounts().find(tenant, {account_id});
+  if (!account || !account->is_enabled) return ports;
+  if (!devices->empty() && std::ranges::none_of(*devices, &controller::Device::is_enabled)) {
+    return ports;
+  }
+  for (const controller::Resource& resource : *resources) {
+    if (resource.is_enabled && is_allowed(resource, *rules)) {
+      ports.insert(resource.tcp.front().first);
+    }
+  }
+  return ports;
+}
+
+bool House::is_allowed(const controller::Resource& resource,
+                       const std::vector<controller::AccessRule>& rules) {
+  bool is_allowed = false;
+  const UnixTime now = world.now_of(*controller).unix_time;
+  const auto names = [](const std::vector<std::string>& list, std::string_view id,
+                        std::string_view all) {
+    return std::ranges::find(list, id) != list.end() || std::ranges::find(list, all) != list.end();
+  };
+  for (const controller::AccessRule& rule : rules) {
+    const bool is_over = rule.valid_until && *rule.valid_until <= now;
+    if (!rule.is_enabled || is_over || !names(rule.subjects, account_id, controller::kEveryone) ||
+        !names(rule.resources, resource.id.text, controller::kEverything)) {
+      continue;
+    }
+    if (rule.effect == controller::Effect::deny) return false;
+    is_allowed = true;
+  }
+  return is_allowed;
+}
+
+void House::note_clocks() {
+  for (const ConnectorActor* each : connectors()) {
+    const Duration lag = world.clock_offset(*controller) - world.clock_offset(*each);
+    clock_lags_[each] = std::max(clock_lags_[each], lag);
+  }
+}
+
+void House::check_limits() {
+  limits_checked_ = world.now().instant;
+  note_clocks();
+  for (const RelayActor* each : relays()) {
+    report(LimitChecker::within("bindings of a relay", each->node().engine().binding_count(),
+                                relay::Engine::Limits{}.bindings_max));
+    report(LimitChecker::within("connections of a relay",
+                                each->node().link().endpoint().connection_count(),
+                                quic::Endpoint::Limits{}.connections_max));
+  }
+  for (const ConnectorActor* each : connectors()) {
+    if (each->is_running()) check_limits_of(*each);
+  }
+  if (!client || !client->is_running()) return;
+  const node::Link& link = client->node().link();
+  report(LimitChecker::within("connections of a client", link.endpoint().connection_count(),
+                              quic::Endpoint::Limits{}.connections_max));
+  report(LimitChecker::within("path finders of a client", link.paths().finder_count(),
+                              link.endpoint().connection_count()));
+}
+
+void House::check_limits_of(const ConnectorActor& actor) {
+  const node::Link& link = actor.node().link();
+  const std::size_t connections = link.endpoint().connection_count();
+  report(LimitChecker::within("connections of a connector", connections,
+                              quic::Endpoint::Limits{}.connections_max));
+  report(LimitChecker::within("path finders of a connector", link.paths().finder_count(),
+                              connections));
+  if (actor.node().engine() == nullptr) return;
+  const connector::Engine::Statistics statistics = actor.node().engine()->statistics();
+  constexpr connector::Engine::Limits kLimits;
+  report(LimitChecker::within("peers of a connector", statistics.peers,
+                              std::min(kLimits.peers_max, connections)));
+  report(LimitChecker::within(
+      "flows of a connector",
+      statistics.flows_open + statistics.flows_pending + statistics.flows_cut, kLimits.flows_max));
+  report(LimitChecker::within("flows of a connector that resolve or dial", statistics.flows_pending,
+                              kLimits.pending_max));
+  report(LimitChecker::within("revocations that a connector remembers", statistics.grants_revoked,
+                              kLimits.revoked_max));
+  report(LimitChecker::within(
+      "sockets of a connector", actor.open_flow_count(),
+      statistics.flows_open + statistics.flows_pending + statistics.flows_cut));
+}
+
+House::~House() {
+  world.on_wire = nullptr;  // Of the test, which is over.
+  if (std::uncaught_exceptions() == 0) check_nothing_is_left();
+}
+
+// check_nothing_is_left ends the client, and then the connectors, as kill -9 does.
+void House::check_nothing_is_left() {
+  constexpr Duration kForgotten = std::chrono::minutes(2);  // Idle timeouts, and what follows them.
+  for (ConnectorActor* each : connectors()) {
+    for (auto& [address, service] : each->services) {
+      service.on_bytes = [](std::string_view, bool) { return std::string(); };
+    }
+  }
+  if (client && client->is_running()) client->crash();
+  world.run_for(kForgotten);
+  for (ConnectorActor* each : connectors()) {
+    if (!each->is_running() || !world.is_attached(*each)) continue;
+    if (each->node().engine() != nullptr) {
+      const connector::Engine::Statistics statistics = each->node().engine()->statistics();
+      report(LimitChecker::within("peers that are left", statistics.peers, 0));
+      report(LimitChecker::within("flows that are left",
+                                  statistics.flows_open + statistics.flows_pending +
+                                      statistics.flows_cut + each->open_flow_count(),
+                                  0));
+    }
+    report(LimitChecker::within("path finders that are left",
+                                each->node().link().paths().finder_count(), 0));
+    each->crash();
+  }
+  world.run_for(kForgotten);
+  for (const RelayActor* each : relays()) {
+    if (!world.is_attached(*each)) continue;
+    report(
+        LimitChecker::within("bindings that are left", each->node().engine().binding_count(), 0));
+  }
 }
 
 }  // namespace zt::sim

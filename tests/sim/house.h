@@ -9,20 +9,29 @@
 //   Dial, and applications are the test's calls. Administration goes through the controller's own
 //   API.
 //
-//   Checkers look at every datagram and every byte, in each scenario: a canary inside all payloads
-//   never appears in anything that reaches or leaves the relay, and a resource never sees a byte
-//   without an allow that was valid at that instant (told by the test through expect_access).
+//   Checkers look at every datagram and every byte, in each scenario, and a test need not ask for
+//   it. A canary inside all payloads never appears in anything that any node sends. A byte passes
+//   between a connector and a resource only while the rules allow it and the controller's store
+//   holds a live grant for it; what is sent to addresses that are not validated, and by probes, is
+//   bounded (checkers.h). Once a second of virtual time every node is within its limits. When a
+//   House ends, its client ends and then its connectors do, and of each nothing is left at those
+//   who are still there.
 //
 //   Controller and relay stand on the public network, and so do connector and client, unless the
 //   test lays out other networks for them: a Layout.
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <string_view>
+#include <tuple>
 #include <vector>
 
+#include "checkers.h"
 #include "controller/initialise.h"
 #include "crypto/identity.h"
 #include "node/client_node.h"
@@ -74,6 +83,10 @@ class ControllerActor final : public Actor {
   wire::Json ask(std::string_view method, const std::string& path, const wire::Json& body,
                  int status);
   [[nodiscard]] const Digest& pin() const { return made_->https.public_key_digest(); }
+  [[nodiscard]] controller::Store& store() { return *store_; }
+  [[nodiscard]] const TenantId& tenant() const { return made_->tenant; }
+  // on_changed is called when ask() has changed something, before anybody hears of it.
+  std::function<void()> on_changed;
 
  private:
   World& world_;
@@ -138,7 +151,10 @@ class ConnectorActor final : public Actor {
   // The private network: names, and what listens where. Everything else refuses.
   std::map<std::string, std::vector<IpAddress>> names;
   std::map<SocketAddress, Service> services;
+  // on_bytes is called when bytes pass to or from a resource.
+  std::function<void(const SocketAddress& resource)> on_bytes;
   // node is what runs; there is none after a crash.
+  [[nodiscard]] bool is_running() const { return node_ != nullptr; }
   [[nodiscard]] const node::ConnectorNode& node() const { return *node_; }
   [[nodiscard]] std::size_t open_flow_count() const { return flows_.size(); }
 
@@ -211,6 +227,7 @@ class ClientActor final : public Actor {
   void send(FlowKey key, std::string_view bytes, bool end_after);
   [[nodiscard]] AppFlow& flow(FlowKey key) { return flows_.at(key); }
   // node is what runs; there is none after a crash.
+  [[nodiscard]] bool is_running() const { return node_ != nullptr; }
   [[nodiscard]] const node::ClientNode& node() const { return *node_; }
   // tell_addresses tells the node where it is; `has_container` adds an interface to that.
   void tell_addresses();
@@ -257,6 +274,9 @@ class House {
   // `lay_out` puts Nats into the world; by default there are none, and all four are public.
   explicit House(std::uint64_t seed, const Link& link = {},
                  const std::function<Layout(World&)>& lay_out = {});
+  House(const House&) = delete;
+  House& operator=(const House&) = delete;
+  ~House();
 
   // add_relay adds one more; before boot().
   RelayActor& add_relay(const std::string& name, const SocketAddress& address);
@@ -281,8 +301,13 @@ class House {
   // busy_connector returns the one of two that has flows; the first, if none has.
   [[nodiscard]] ConnectorActor& busy_connector();
   [[nodiscard]] ConnectorActor& other_connector(const ConnectorActor& one);
+  // connectors are all of them.
+  [[nodiscard]] std::vector<ConnectorActor*> connectors() const;
   // milliseconds_since returns the virtual time since `start`.
   [[nodiscard]] long milliseconds_since(Instant start) const;
+
+  // on_violation is called with what was broken; by default the test fails, once.
+  std::function<void(const std::string& what)> on_violation;
 
   World world;
   std::unique_ptr<ControllerActor> controller;
@@ -304,7 +329,34 @@ class House {
                                                  std::uint64_t seed);
   [[nodiscard]] bool is_up(const ConnectorActor& actor) const;
   [[nodiscard]] std::size_t legs_expected() const;
-  void check_wire(const Hop& hop, std::span<const std::byte> bytes) const;
+
+  // --- Checkers.
+
+  void watch();
+  void report(const Violation& violation);
+  [[nodiscard]] ActorNumber number_of(const Actor& actor);
+  void check_sent(const Actor& from, const SocketAddress& to, std::span<const std::byte> bytes);
+  void check_delivered(const Actor& to, const World::Delivery& delivery);
+  void check_passed(const ConnectorActor& actor, const SocketAddress& resource);
+  void read_access();
+  [[nodiscard]] std::set<std::uint16_t> allowed_ports();
+  [[nodiscard]] bool is_allowed(const controller::Resource& resource,
+                                const std::vector<controller::AccessRule>& rules);
+  void check_limits();
+  void check_limits_of(const ConnectorActor& actor);
+  void note_clocks();
+  void check_nothing_is_left();
+  [[nodiscard]] std::vector<RelayActor*> relays() const;
+
+  AccessChecker access_;
+  TrafficChecker traffic_;
+  std::map<const Actor*, ActorNumber> numbers_;
+  // Who was first reached by whom at which address, in which event.
+  std::map<std::tuple<const Actor*, SocketAddress, const Actor*>, std::uint64_t> reached_;
+  std::map<const Actor*, Duration> clock_lags_;  // Behind the controller's clock, at most.
+  Instant access_read_;
+  Instant limits_checked_;
+  bool has_failed_ = false;
 };
 
 }  // namespace zt::sim

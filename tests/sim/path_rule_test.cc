@@ -19,9 +19,7 @@ void set_rule(House& house, const wire::Json& rule) {
 // Traffic counts the bytes that hosts exchange, by whether a relay is at one end.
 struct Traffic {
   explicit Traffic(House& house) {
-    house.world.on_wire = [this, former = house.world.on_wire](const Hop& hop,
-                                                               std::span<const std::byte> bytes) {
-      former(hop, bytes);
+    house.world.on_wire = [this](const Hop& hop, std::span<const std::byte> bytes) {
       const bool is_relayed = hop.from == kRelayAt || hop.to == kRelayAt;
       (is_relayed ? relayed : direct) += bytes.size();
     };

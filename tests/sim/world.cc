@@ -94,14 +94,23 @@ void World::send(const Attached& from, const SocketAddress& to, std::span<const 
   if (place == nullptr) return;  // No route to this family.
   const Hop start{.realm = place->realm, .from = place->address, .to = to};
   for (std::size_t at = 0; at < bytes.size(); at += segment_size) {
-    put_on_wire(start, bytes.subspan(at, std::min(segment_size, bytes.size() - at)), ecn);
+    put_on_wire(*from.actor, start, bytes.subspan(at, std::min(segment_size, bytes.size() - at)),
+                ecn);
   }
 }
 
-void World::put_on_wire(const Hop& start, std::span<const std::byte> datagram, std::uint8_t ecn) {
+void World::put_on_wire(const Actor& sender, const Hop& start, std::span<const std::byte> datagram,
+                        std::uint8_t ecn) {
+  if (on_sent) on_sent(sender, start.to, datagram);
   const std::optional<Hop> hop = climb(start);
   if (on_wire) on_wire(hop.value_or(start), datagram);
-  if (hop) carry(*hop, datagram, ecn);
+  if (!hop) return lose(start);
+  carry({.hop = *hop, .sender = &sender, .addressed = start.to, .sent = event_count_}, datagram,
+        ecn);
+}
+
+void World::lose(const Hop& hop) const {
+  if (on_lost) on_lost(hop);
 }
 
 // climb returns the hop of a datagram that starts as `hop`; nothing: a Nat on the way dropped it.
@@ -148,11 +157,12 @@ bool World::is_taken(const Place& place) const {
   return std::ranges::any_of(actors_, is_there) || std::ranges::any_of(networks_, is_external);
 }
 
-void World::carry(const Hop& hop, std::span<const std::byte> datagram, std::uint8_t ecn) {
-  if (udp_blocked_.contains(hop.from.ip) || udp_blocked_.contains(hop.to.ip)) return;
+void World::carry(const Flight& flight, std::span<const std::byte> datagram, std::uint8_t ecn) {
+  const Hop& hop = flight.hop;
+  if (udp_blocked_.contains(hop.from.ip) || udp_blocked_.contains(hop.to.ip)) return lose(hop);
   const LinkKey key(hop.realm, hop.from.ip, hop.to.ip);
   const Link& link = link_of(key);
-  if (link.is_blocked || draw() < link.loss) return;
+  if (link.is_blocked || draw() < link.loss) return lose(hop);
   Instant leaves = now_.instant;
   if (link.rate_bits_per_s > 0) {
     Instant& busy_until = busy_until_[key];
@@ -160,7 +170,7 @@ void World::carry(const Hop& hop, std::span<const std::byte> datagram, std::uint
     const auto bits_to_duration = [&](std::uint64_t bits) {
       return Duration(static_cast<std::int64_t>(bits * 1'000'000'000 / link.rate_bits_per_s));
     };
-    if (leaves - now_.instant > bits_to_duration(link.queue_size_max * 8)) return;
+    if (leaves - now_.instant > bits_to_duration(link.queue_size_max * 8)) return lose(hop);
     leaves += bits_to_duration(datagram.size() * 8);
     busy_until = leaves;
   }
@@ -168,8 +178,9 @@ void World::carry(const Hop& hop, std::span<const std::byte> datagram, std::uint
   for (int copy = 0; copy < copies; ++copy) {
     const auto jitter =
         Duration(static_cast<std::int64_t>(draw() * static_cast<double>(link.jitter.count())));
-    arrivals_.emplace(std::pair(leaves + link.delay + jitter, next_sequence_++),
-                      Arrival{.hop = hop, .bytes = {datagram.begin(), datagram.end()}, .ecn = ecn});
+    arrivals_.emplace(
+        std::pair(leaves + link.delay + jitter, next_sequence_++),
+        Arrival{.flight = flight, .bytes = {datagram.begin(), datagram.end()}, .ecn = ecn});
   }
 }
 
@@ -209,13 +220,13 @@ void World::open_link(Actor& from, const SocketAddress& link,
       }
     }
     if (far == nullptr || !is_tcp_working_) {
-      from.link_closed(link, now_);
+      from.link_closed(link, now_of(from));
     } else {
       pipes_.push_back({.near = &from,
                         .near_name = link,
                         .far = far->actor,
                         .far_name = node::link_address(next_pipe_++)});
-      from.link_opened(link, remote, now_);
+      from.link_opened(link, remote, now_of(from));
     }
     wake(from);
   });
@@ -236,10 +247,14 @@ void World::close_link(Actor& from, const SocketAddress& link) {
 // end_pipe tells both ends; what is on its way is lost.
 void World::end_pipe(const Pipe& pipe) {
   std::erase_if(pipes_, [&](const Pipe& each) { return each.far_name == pipe.far_name; });
+  for (const Attached& attached : actors_) {
+    if (attached.actor != pipe.far) continue;
+    lose({.realm = kPublic, .from = pipe.near_name, .to = attached.places.front().address});
+  }
   const auto tell = [this](Actor& actor, const SocketAddress& name) {
     call_at(now_.instant + default_link_.delay, [this, &actor, name] {
       if (find(actor) == nullptr) return;
-      actor.link_closed(name, now_);
+      actor.link_closed(name, now_of(actor));
       wake(actor);
     });
   };
@@ -255,15 +270,16 @@ void World::pipe_datagrams(const Actor& from, const SocketAddress& to,
     Actor* receiver = is_up ? pipe.far : pipe.near;
     const SocketAddress name = is_up ? pipe.far_name : pipe.near_name;
     const SocketAddress pipe_name = pipe.far_name;
+    if (on_sent) on_sent(from, to, bytes);
     if (on_wire) on_wire({.realm = kPublic, .from = to, .to = name}, bytes);
-    call_at(now_.instant + default_link_.delay,
-            [this, receiver, name, pipe_name, segment_size,
-             copy = std::vector<std::byte>(bytes.begin(), bytes.end())] {
-              if (std::ranges::find(pipes_, pipe_name, &Pipe::far_name) == pipes_.end()) return;
-              receiver->handle(
-                  {.remote = name, .bytes = copy, .segment_size = segment_size, .ecn = 0}, now_);
-              wake(*receiver);
-            });
+    call_at(now_.instant + default_link_.delay, [this, receiver, name, pipe_name, segment_size,
+                                                 copy = std::vector<std::byte>(bytes.begin(),
+                                                                               bytes.end())] {
+      if (std::ranges::find(pipes_, pipe_name, &Pipe::far_name) == pipes_.end()) return;
+      receiver->handle({.remote = name, .bytes = copy, .segment_size = segment_size, .ecn = 0},
+                       now_of(*receiver));
+      wake(*receiver);
+    });
     return;
   }
 }
@@ -291,7 +307,7 @@ bool World::step(Instant limit) {
   if (is_call) next = calls_.begin()->first.first;
   Attached* late = nullptr;
   for (Attached& attached : actors_) {
-    const auto deadline = attached.actor->next_deadline();
+    const auto deadline = deadline_of(*attached.actor);
     if (!deadline) continue;
     if (!next || *deadline < *next) {
       next = *deadline;
@@ -304,7 +320,7 @@ bool World::step(Instant limit) {
   }
   advance(*next);
   if (late != nullptr) {
-    late->actor->handle_timeout(now_);
+    late->actor->handle_timeout(now_of(*late->actor));
     settle(*late);
     return true;
   }
@@ -316,15 +332,55 @@ bool World::step(Instant limit) {
   }
   const Arrival arrival = std::move(arrivals_.begin()->second);
   arrivals_.erase(arrivals_.begin());
-  Attached* receiver = find_receiver(arrival.hop);
-  if (receiver == nullptr) return true;
-  receiver->actor->handle({.remote = arrival.hop.from,
+  const Flight& flight = arrival.flight;
+  Attached* receiver = find_receiver(flight.hop);
+  if (receiver == nullptr) {
+    lose(flight.hop);
+    return true;
+  }
+  if (on_delivered) {
+    on_delivered(*receiver->actor, {.sender = flight.sender,
+                                    .addressed = flight.addressed,
+                                    .sent = flight.sent,
+                                    .remote = flight.hop.from,
+                                    .bytes = arrival.bytes});
+  }
+  receiver->actor->handle({.remote = flight.hop.from,
                            .bytes = arrival.bytes,
                            .segment_size = arrival.bytes.size(),
                            .ecn = arrival.ecn},
-                          now_);
+                          now_of(*receiver->actor));
   settle(*receiver);
   return true;
+}
+
+Now World::now_of(const Actor& actor) const {
+  return {.instant = now_.instant, .unix_time = now_.unix_time + clock_offset(actor)};
+}
+
+std::chrono::milliseconds World::clock_offset(const Actor& actor) const {
+  const auto found = clock_offsets_.find(&actor);
+  return found == clock_offsets_.end() ? std::chrono::milliseconds{} : found->second;
+}
+
+std::optional<Instant> World::deadline_of(const Actor& actor) const {
+  const auto deadline = actor.next_deadline();
+  const auto delay = timer_delays_.find(&actor);
+  if (!deadline || delay == timer_delays_.end()) return deadline;
+  return *deadline + delay->second;
+}
+
+bool World::is_attached(const Actor& actor) const {
+  return std::ranges::find(actors_, &actor, &Attached::actor) != actors_.end();
+}
+
+Duration World::one_way_delay_max() const {
+  const auto delay_of = [](const Link& link) { return link.delay + link.jitter; };
+  Duration longest = delay_of(default_link_);
+  for (const auto& [key, link] : links_) {
+    if (!link.is_blocked) longest = std::max(longest, delay_of(link));
+  }
+  return longest;
 }
 
 World::Attached* World::find(const Actor& actor) {
@@ -347,11 +403,12 @@ World::Attached* World::find_receiver(const Hop& hop) {
 
 // settle drains an actor completely: what is carried out may make more to send.
 void World::settle(Attached& attached) {
-  attached.actor->settle(now_);
-  while (const auto transmit = attached.actor->poll_transmit(buffer_, now_)) {
+  const Now now = now_of(*attached.actor);
+  attached.actor->settle(now);
+  while (const auto transmit = attached.actor->poll_transmit(buffer_, now)) {
     send(attached, transmit->remote, std::span(buffer_).first(transmit->size),
          transmit->segment_size, transmit->ecn);
-    attached.actor->settle(now_);
+    attached.actor->settle(now);
   }
 }
 

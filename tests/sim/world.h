@@ -41,6 +41,10 @@
 //   An actor may have one IPv4 and one IPv6 address; a datagram leaves from the one of the
 //   destination's family.
 //
+//   Each machine has a wall clock of its own, which is wrong by what set_clock_offset says; and its
+//   timers ring late by what set_timer_delay says. inject is a stranger's datagram, with whatever
+//   source he likes.
+//
 // Limits   run_until gives up after a virtual time and after events_max events: a liveness failure.
 
 #include <cstdint>
@@ -163,13 +167,27 @@ class World {
   void send(const Actor& from, const SocketAddress& to, std::span<const std::byte> bytes,
             std::size_t segment_size, std::uint8_t ecn);
 
+  // inject puts a datagram on a link, as a stranger does who may forge its source. What comes back
+  // goes to whoever stands there.
+  void inject(const Hop& hop, std::span<const std::byte> bytes) {
+    const Flight flight{.hop = hop, .addressed = hop.to};
+    carry(flight, bytes, 0);
+  }
+
   // run_until lets time pass until `is_done` or `limit`; it returns whether is_done came true.
   bool run_until(const std::function<bool()>& is_done, Duration limit);
   void run_for(Duration duration);
 
   [[nodiscard]] Now now() const { return now_; }
-  // jump_wall_clock moves the wall clock of everybody by `shift`, as an operator may.
-  void jump_wall_clock(std::chrono::milliseconds shift) { now_.unix_time += shift; }
+  // now_of is the same moment by the actor's own wall clock.
+  [[nodiscard]] Now now_of(const Actor& actor) const;
+  // set_clock_offset sets an actor's wall clock: by how much it is ahead, or behind if negative.
+  void set_clock_offset(const Actor& actor, std::chrono::milliseconds offset) {
+    clock_offsets_[&actor] = offset;
+  }
+  [[nodiscard]] std::chrono::milliseconds clock_offset(const Actor& actor) const;
+  // set_timer_delay makes an actor's timers ring so much later than they should.
+  void set_timer_delay(const Actor& actor, Duration delay) { timer_delays_[&actor] = delay; }
   [[nodiscard]] std::uint64_t seed() const { return seed_; }
   [[nodiscard]] std::uint64_t event_count() const { return event_count_; }
   // replay is the line that repeats this run, for INFO() of a test.
@@ -179,10 +197,37 @@ class World {
   // What its own Nat drops is seen as it left its sender. A Nat changes addresses only, so whoever
   // sees the bytes of the hop sees what every wire below it carries.
   std::function<void(const Hop& hop, std::span<const std::byte> bytes)> on_wire;
+  // on_sent sees the same as its sender does, TCP links included.
+  std::function<void(const Actor& from, const SocketAddress& to, std::span<const std::byte> bytes)>
+      on_sent;
+  // on_delivered sees a datagram that is about to be handled. `sender` is null for a stranger's;
+  // `addressed` is where it was sent to, and `sent` the event during which.
+  struct Delivery {
+    const Actor* sender = nullptr;
+    SocketAddress addressed;
+    std::uint64_t sent = 0;
+    SocketAddress remote;  // As the receiver sees it.
+    std::span<const std::byte> bytes;
+  };
+  std::function<void(const Actor& to, const Delivery& delivery)> on_delivered;
+  // on_lost sees where something vanished: a datagram, or a TCP link with what was in it.
+  std::function<void(const Hop& hop)> on_lost;
+
+  // is_attached tells whether an actor is on the network.
+  [[nodiscard]] bool is_attached(const Actor& actor) const;
+  // one_way_delay_max returns how long a datagram may take now, on any link that is not blocked.
+  [[nodiscard]] Duration one_way_delay_max() const;
 
  private:
-  struct Arrival {
+  // Flight is a datagram on its way.
+  struct Flight {
     Hop hop;
+    const Actor* sender = nullptr;
+    SocketAddress addressed;  // Where its sender sent it to.
+    std::uint64_t sent = 0;   // The event.
+  };
+  struct Arrival {
+    Flight flight;
     std::vector<std::byte> bytes;
     std::uint8_t ecn = 0;
   };
@@ -214,12 +259,15 @@ class World {
                       std::size_t segment_size);
   void send(const Attached& from, const SocketAddress& to, std::span<const std::byte> bytes,
             std::size_t segment_size, std::uint8_t ecn);
-  void put_on_wire(const Hop& start, std::span<const std::byte> datagram, std::uint8_t ecn);
-  void carry(const Hop& hop, std::span<const std::byte> datagram, std::uint8_t ecn);
+  void put_on_wire(const Actor& sender, const Hop& start, std::span<const std::byte> datagram,
+                   std::uint8_t ecn);
+  void carry(const Flight& flight, std::span<const std::byte> datagram, std::uint8_t ecn);
+  void lose(const Hop& hop) const;
   [[nodiscard]] std::optional<Hop> climb(Hop hop);
   [[nodiscard]] bool has_address(Realm realm, const IpAddress& ip) const;
   [[nodiscard]] bool is_taken(const Place& place) const;
   [[nodiscard]] Attached* find(const Actor& actor);
+  [[nodiscard]] std::optional<Instant> deadline_of(const Actor& actor) const;
   [[nodiscard]] Attached* find_receiver(const Hop& hop);
   [[nodiscard]] double draw();
   bool step(Instant limit);
@@ -239,6 +287,8 @@ class World {
   std::vector<Pipe> pipes_;
   std::set<std::pair<const Actor*, SocketAddress>> closed_early_;  // Before they were open.
   std::set<IpAddress> udp_blocked_;
+  std::map<const Actor*, std::chrono::milliseconds> clock_offsets_;
+  std::map<const Actor*, Duration> timer_delays_;
   bool is_tcp_working_ = false;
   std::uint64_t next_pipe_ = std::uint64_t{1} << 32U;
   std::uint64_t next_sequence_ = 0;
