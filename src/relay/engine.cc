@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <string>
 
 #include "zt/base/assert.h"
@@ -11,23 +10,11 @@
 namespace zt::relay {
 namespace {
 
-// mix folds a 64 by 64 bit product, in which every input bit reaches every output bit.
-std::uint64_t mix(std::uint64_t a, std::uint64_t b) {
-  __extension__ using Wide = unsigned __int128;
-  const Wide product = static_cast<Wide>(a) * b;
-  return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64U);
-}
-
 // deadline_of converts a promise of the wall clock, saturating far beyond any token's life.
 Instant deadline_of(UnixTime expires, const Now& now) {
   constexpr auto kLifetimeMax = std::chrono::hours(24 * 3650);
   const auto left = expires - now.unix_time;
   return now.instant + (left < kLifetimeMax ? Duration(left) : Duration(kLifetimeMax));
-}
-
-void add(Volume& sum, const Volume& run) {
-  sum.datagrams += run.datagrams;
-  sum.bytes += run.bytes;
 }
 
 }  // namespace
@@ -77,39 +64,16 @@ std::string_view to_text(DropReason reason) {
 }
 
 Totals& Totals::operator+=(const Totals& other) {
-  add(forwarded, other.forwarded);
-  for (std::size_t i = 0; i < kDropReasonCount; ++i) add(dropped[i], other.dropped[i]);
+  forwarded += other.forwarded;
+  for (std::size_t i = 0; i < kDropReasonCount; ++i) dropped[i] += other.dropped[i];
   return *this;
 }
 
-// An odd multiplier loses no bit.
-KeyedHash KeyedHash::make(Random& random) {
-  return {.secret_first = random.next(), .secret_second = random.next() | 1U};
-}
-
-std::size_t KeyedHash::operator()(const RouteId& route) const noexcept {
-  std::uint64_t value = 0;
-  static_assert(sizeof(value) == RouteId::kSize);
-  std::memcpy(&value, route.bytes.data(), sizeof(value));
-  return mix(value ^ secret_first, secret_second);
-}
-
-std::size_t KeyedHash::operator()(const SocketAddress& address) const noexcept {
-  std::uint64_t upper = 0;
-  std::uint64_t lower = 0;
-  const auto& octets = address.ip.octets();
-  std::memcpy(&upper, octets.data(), sizeof(upper));
-  std::memcpy(&lower, octets.data() + sizeof(upper), sizeof(lower));
-  const std::uint64_t tail = address.port | (address.ip.is_v6() ? 1ULL << 16U : 0U);
-  return mix(mix(upper ^ secret_first, lower ^ secret_second) ^ tail, secret_second);
-}
-
 Engine::Engine(const Limits& limits, Random& random)
-    : limits_(limits), hash_(KeyedHash::make(random)), bindings_(0, hash_), sources_(0, hash_) {
+    : limits_(limits), bindings_(0, KeyedHash::make(random)), sources_(KeyedHash::make(random)) {
   ZT_ASSERT(!limits.is_replicated || limits.rate_bytes_per_s == 0);
   // Short chains; a table grows in bind() only, never while it forwards.
   bindings_.max_load_factor(0.7F);
-  sources_.max_load_factor(0.7F);
 }
 
 std::expected<void, BindError> Engine::bind(const Bind& request, const Now& now) {
@@ -120,8 +84,7 @@ std::expected<void, BindError> Engine::bind(const Bind& request, const Now& now)
   const auto [tenant, is_new] = tenants_.try_emplace(request.tenant);
   if (is_new) tenant->second.number = TenantNumber{++tenants_numbered_};
   Binding binding{.key = request.key,
-                  .tenant = &*tenant,
-                  .certificate = request.certificate,
+                  .node = {.tenant = &*tenant, .certificate = request.certificate},
                   .address = request.source,
                   .expires = deadline_of(request.expires, now),
                   .forwarded = {},
@@ -138,8 +101,8 @@ std::expected<void, BindError> Engine::bind(const Bind& request, const Now& now)
     --tenant->second.binding_count;
   }
   ++tenant->second.binding_count;
-  displace_others(request.source, binding.tenant, binding.certificate);
-  attach(request.route, binding);
+  displace_others(request.source, binding.node);
+  sources_.attach(binding.address, request.route, binding.expires, binding.node);
   routes_by_key_.emplace(request.key, request.route);
   deadlines_.emplace(binding.expires, request.route);
   bindings_.emplace(request.route, binding);
@@ -156,7 +119,7 @@ void Engine::note_change(const RouteId& route, const Binding* binding) {
 RouteChange Engine::change_of(const RouteId& route, const Binding& binding) {
   return {.route = route,
           .target = RouteChange::Target{.address = binding.address,
-                                        .tenant = binding.tenant->second.number,
+                                        .tenant = binding.node.tenant->second.number,
                                         .expires = binding.expires}};
 }
 
@@ -165,8 +128,9 @@ std::optional<BindError> Engine::check(const Bind& request, const Now& now) cons
   const auto tenant = tenants_.find(request.tenant);
   if (const auto held = bindings_.find(request.route); held != bindings_.end()) {
     const Binding& binding = held->second;
-    const bool is_same_node = tenant != tenants_.end() && binding.tenant == &*tenant &&
-                              binding.certificate == request.certificate;
+    const bool is_same_node =
+        tenant != tenants_.end() &&
+        binding.node == Node{.tenant = &*tenant, .certificate = request.certificate};
     if (!is_same_node) return BindError::route_taken;
     return std::nullopt;  // It takes the place of the former one.
   }
@@ -192,10 +156,10 @@ void Engine::move(BindingKey key, const SocketAddress& source, const Now& now) {
   const RouteId route = found->second;
   Binding& binding = bindings_.find(route)->second;
   if (binding.address == source) return;
-  displace_others(source, binding.tenant, binding.certificate);
-  detach(route, binding.address);
+  displace_others(source, binding.node);
+  sources_.detach(binding.address, route);
   binding.address = source;
-  attach(route, binding);
+  sources_.attach(source, route, binding.expires, binding.node);
   note_change(route, &binding);
 }
 
@@ -238,35 +202,24 @@ std::expected<SocketAddress, DropReason> Engine::forward(const SocketAddress& so
     count_drop(reason, run);
     return std::unexpected(reason);
   };
-  const auto from = sources_.find(source);
-  if (from == sources_.end() || now >= from->second.expires) {
-    return drop(DropReason::source_unbound);
-  }
+  const Node* from = sources_.find(source, now);
+  if (from == nullptr) return drop(DropReason::source_unbound);
   const auto to = bindings_.find(route);
   if (to == bindings_.end() || now >= to->second.expires) return drop(DropReason::route_unbound);
   Binding& binding = to->second;
-  if (binding.tenant != from->second.tenant) return drop(DropReason::tenant_differs);
+  if (binding.node.tenant != from->tenant) return drop(DropReason::tenant_differs);
   if (!take_tokens(binding, run.bytes, now)) {
-    add(binding.rate_limited, run);
+    binding.rate_limited += run;
     return drop(DropReason::rate_limited);
   }
-  add(binding.forwarded, run);
-  add(totals_.forwarded, run);
+  binding.forwarded += run;
+  totals_.forwarded += run;
   return binding.address;
-}
-
-void Engine::count_drop(DropReason reason, const Volume& run) {
-  add(totals_.dropped[static_cast<std::size_t>(reason)], run);
 }
 
 bool Engine::is_bound(const RouteId& route, Instant now) const {
   const auto found = bindings_.find(route);
   return found != bindings_.end() && now < found->second.expires;
-}
-
-bool Engine::is_source(const SocketAddress& address, Instant now) const {
-  const auto found = sources_.find(address);
-  return found != sources_.end() && now < found->second.expires;
 }
 
 std::vector<BindingStatus> Engine::status() const {
@@ -276,7 +229,7 @@ std::vector<BindingStatus> Engine::status() const {
     const Binding& binding = bindings_.find(route)->second;
     result.push_back({.key = key,
                       .route = route,
-                      .tenant = binding.tenant->first,
+                      .tenant = binding.node.tenant->first,
                       .address = binding.address,
                       .expires = binding.expires,
                       .forwarded = binding.forwarded,
@@ -303,44 +256,16 @@ void Engine::erase(const RouteId& route) {
   const Binding binding = found->second;
   bindings_.erase(found);
   note_change(route, nullptr);
-  detach(route, binding.address);
+  sources_.detach(binding.address, route);
   deadlines_.erase({binding.expires, route});
   routes_by_key_.erase(binding.key);
-  const auto tenant = tenants_.find(binding.tenant->first);
+  const auto tenant = tenants_.find(binding.node.tenant->first);
   if (--tenant->second.binding_count == 0) tenants_.erase(tenant);
 }
 
-void Engine::displace_others(const SocketAddress& source, const Tenants::value_type* tenant,
-                             const Digest& certificate) {
-  const auto found = sources_.find(source);
-  if (found == sources_.end()) return;
-  if (found->second.tenant == tenant && found->second.certificate == certificate) return;
-  const std::vector<RouteId> routes = found->second.routes;
-  for (const RouteId& route : routes) end(route, EndReason::displaced);
-}
-
-void Engine::attach(const RouteId& route, const Binding& binding) {
-  Source& source = sources_.try_emplace(binding.address).first->second;
-  source.tenant = binding.tenant;
-  source.certificate = binding.certificate;
-  source.expires =
-      source.routes.empty() ? binding.expires : std::max(source.expires, binding.expires);
-  source.routes.push_back(route);
-}
-
-// detach expects `route` to be gone from bindings_ or about to live elsewhere.
-void Engine::detach(const RouteId& route, const SocketAddress& address) {
-  const auto found = sources_.find(address);
-  ZT_ASSERT(found != sources_.end());
-  Source& source = found->second;
-  std::erase(source.routes, route);
-  if (source.routes.empty()) {
-    sources_.erase(found);
-    return;
-  }
-  source.expires = bindings_.find(source.routes.front())->second.expires;
-  for (const RouteId& other : source.routes) {
-    source.expires = std::max(source.expires, bindings_.find(other)->second.expires);
+void Engine::displace_others(const SocketAddress& source, const Node& node) {
+  for (const RouteId& route : sources_.routes_of_others(source, node)) {
+    end(route, EndReason::displaced);
   }
 }
 

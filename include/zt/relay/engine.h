@@ -22,8 +22,7 @@
 //   that nobody asked for.
 //
 // Limits: bindings in all and of one tenant; the answer is `relay_full` or `tenant_full`.
-// Optionally
-//   a token bucket for each binding; what is above it is dropped and counted.
+//   Optionally a token bucket for each binding; what is above it is dropped and counted.
 // Time: deadlines are compared on every call. The timer only frees memory. A token's `exp` is
 //   converted once, when it is presented: a wall clock that jumps later changes nothing.
 //   A token bucket knows what this table forwards only: a table with a rate is not replicated.
@@ -51,6 +50,8 @@
 #include "zt/base/ip.h"
 #include "zt/base/random.h"
 #include "zt/base/time.h"
+#include "zt/relay/keyed_hash.h"
+#include "zt/relay/source_table.h"
 
 namespace zt::relay {
 
@@ -124,6 +125,11 @@ struct Volume {
   std::uint64_t datagrams = 0;
   std::uint64_t bytes = 0;
 
+  Volume& operator+=(const Volume& other) {
+    datagrams += other.datagrams;
+    bytes += other.bytes;
+    return *this;
+  }
   friend bool operator==(const Volume&, const Volume&) = default;
 };
 
@@ -148,18 +154,10 @@ struct Totals {
   [[nodiscard]] const Volume& dropped_for(DropReason reason) const {
     return dropped[static_cast<std::size_t>(reason)];
   }
+  void count_drop(DropReason reason, const Volume& run) {
+    dropped[static_cast<std::size_t>(reason)] += run;
+  }
   Totals& operator+=(const Totals& other);
-};
-
-// KeyedHash depends on a secret, so that nobody can choose values that collide.
-struct KeyedHash {
-  // make draws a secret.
-  [[nodiscard]] static KeyedHash make(Random& random);
-
-  std::uint64_t secret_first = 0;
-  std::uint64_t secret_second = 0;
-  std::size_t operator()(const RouteId& route) const noexcept;
-  std::size_t operator()(const SocketAddress& address) const noexcept;
 };
 
 class Engine {
@@ -203,12 +201,14 @@ class Engine {
                                                                  const RouteId& route,
                                                                  const Volume& run, Instant now);
   // count_drop counts what the caller dropped before it came to forward().
-  void count_drop(DropReason reason, const Volume& run);
+  void count_drop(DropReason reason, const Volume& run) { totals_.count_drop(reason, run); }
 
   // is_bound tells whether `route` is a live binding.
   [[nodiscard]] bool is_bound(const RouteId& route, Instant now) const;
   // is_source tells whether a live binding leads to `address`.
-  [[nodiscard]] bool is_source(const SocketAddress& address, Instant now) const;
+  [[nodiscard]] bool is_source(const SocketAddress& address, Instant now) const {
+    return sources_.find(address, now) != nullptr;
+  }
   [[nodiscard]] std::size_t binding_count() const { return bindings_.size(); }
   [[nodiscard]] const Totals& totals() const { return totals_; }
   // status lists the bindings in the order of their keys.
@@ -221,10 +221,17 @@ class Engine {
   };
   using Tenants = std::map<TenantId, Tenant>;  // Its entries stay in place while they live.
 
-  struct Binding {
-    BindingKey key{};
+  // Node is whose bindings are at an address.
+  struct Node {
     const Tenants::value_type* tenant = nullptr;
     Digest certificate;
+
+    friend bool operator==(const Node&, const Node&) = default;
+  };
+
+  struct Binding {
+    BindingKey key{};
+    Node node;
     SocketAddress address;
     Instant expires;
     Volume forwarded;
@@ -233,31 +240,19 @@ class Engine {
     Instant refilled;
   };
 
-  // Source is an address at which at least one binding lives, all of one node.
-  struct Source {
-    const Tenants::value_type* tenant = nullptr;
-    Digest certificate;
-    Instant expires;              // Of the binding that lives longest.
-    std::vector<RouteId> routes;  // Of the bindings here; few.
-  };
-
   [[nodiscard]] std::optional<BindError> check(const Bind& request, const Now& now) const;
   void expire(Instant now);
   void end(const RouteId& route, EndReason reason);
   void erase(const RouteId& route);
-  void displace_others(const SocketAddress& source, const Tenants::value_type* tenant,
-                       const Digest& certificate);
+  void displace_others(const SocketAddress& source, const Node& node);
   void note_change(const RouteId& route, const Binding* binding);
   [[nodiscard]] static RouteChange change_of(const RouteId& route, const Binding& binding);
-  void attach(const RouteId& route, const Binding& binding);
-  void detach(const RouteId& route, const SocketAddress& address);
   [[nodiscard]] bool take_tokens(Binding& binding, std::uint64_t size, Instant now) const;
 
   Limits limits_;
-  KeyedHash hash_;
   Tenants tenants_;
   std::unordered_map<RouteId, Binding, KeyedHash> bindings_;
-  std::unordered_map<SocketAddress, Source, KeyedHash> sources_;
+  SourceTable<Node> sources_;
   std::map<BindingKey, RouteId> routes_by_key_;
   std::set<std::pair<Instant, RouteId>> deadlines_;
   std::uint64_t tenants_numbered_ = 0;

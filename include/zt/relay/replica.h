@@ -30,6 +30,8 @@
 #include "zt/base/random.h"
 #include "zt/base/time.h"
 #include "zt/relay/engine.h"
+#include "zt/relay/keyed_hash.h"
+#include "zt/relay/source_table.h"
 
 namespace zt::relay {
 
@@ -76,25 +78,16 @@ class Replica {
                                                                  const Volume& run, Instant now,
                                                                  Epoch epoch);
   [[nodiscard]] bool is_bound(const RouteId& route, Instant now, Epoch epoch) const;
-  void count_drop(DropReason reason, const Volume& run);
+  void count_drop(DropReason reason, const Volume& run) { totals_.count_drop(reason, run); }
 
   [[nodiscard]] std::size_t binding_count() const { return routes_.size(); }
   [[nodiscard]] const Totals& totals() const { return totals_; }
 
  private:
-  struct Source {
-    TenantNumber tenant{};
-    Instant expires;              // Of the binding that lives longest.
-    std::vector<RouteId> routes;  // Of the bindings here; few.
-  };
-
   void apply(const RouteChange& change);
-  void attach(const RouteId& route, const RouteChange::Target& target);
-  void detach(const RouteId& route, const SocketAddress& address);
 
-  KeyedHash hash_;
   std::unordered_map<RouteId, RouteChange::Target, KeyedHash> routes_;
-  std::unordered_map<SocketAddress, Source, KeyedHash> sources_;
+  SourceTable<TenantNumber> sources_;
   Epoch epoch_{0};  // Nothing was taken yet: no feed has this one.
   Totals totals_;
 };
