@@ -16,7 +16,7 @@
 #include "io/loop.h"
 #include "zt/base/time.h"
 
-namespace CLI {
+namespace CLI {  // NOLINT(readability-identifier-naming): of the library CLI11.
 class App;
 }  // namespace CLI
 

@@ -5,7 +5,11 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <csignal>
+#include <cstdint>
+#include <expected>
 #include <memory>
+#include <optional>
+#include <string>
 #include <thread>
 #include <utility>
 
@@ -72,22 +76,46 @@ void write_totals(Log& log, const std::vector<RelayThreads::Totals>& totals, Uni
   }
 }
 
-ExitCode run(const Settings& settings) {
-  const auto local = parse_listen(settings.listen);
-  if (!local) {
-    return fail(ExitCode::usage,
-                fmt::format("--listen {}: not PORT or ADDRESS:PORT", settings.listen));
+// Listening is where a relay waits, and with how many threads.
+struct Listening {
+  io::UdpPort::Local udp;
+  io::UdpPort::Local tcp;
+  std::size_t thread_count = 1;
+};
+
+// parse_listening returns what the settings mean, or what is wrong with them.
+std::expected<Listening, std::string> parse_listening(const Settings& settings) {
+  const auto udp = parse_listen(settings.listen);
+  if (!udp) {
+    return std::unexpected(fmt::format("--listen {}: not PORT or ADDRESS:PORT", settings.listen));
   }
-  const auto local_tcp = settings.listen_tcp.empty() ? local : parse_listen(settings.listen_tcp);
-  if (!local_tcp) {
-    return fail(ExitCode::usage,
-                fmt::format("--listen-tcp {}: not PORT or ADDRESS:PORT", settings.listen_tcp));
+  const auto tcp = settings.listen_tcp.empty() ? udp : parse_listen(settings.listen_tcp);
+  if (!tcp) {
+    return std::unexpected(
+        fmt::format("--listen-tcp {}: not PORT or ADDRESS:PORT", settings.listen_tcp));
   }
   const auto thread_count = parse_threads(settings.threads);
   if (!thread_count) {
-    return fail(ExitCode::usage, fmt::format("--threads {}: not \"auto\" or 1 to {}",
-                                             settings.threads, RelayThreads::kThreadsMax));
+    return std::unexpected(fmt::format("--threads {}: not \"auto\" or 1 to {}", settings.threads,
+                                       RelayThreads::kThreadsMax));
   }
+  return Listening{.udp = *udp, .tcp = *tcp, .thread_count = *thread_count};
+}
+
+// listen_tcp returns what went wrong, if something did.
+std::optional<std::string> listen_tcp(RelayShell& shell, const io::UdpPort::Local& local,
+                                      const crypto::Identity& identity) {
+  const std::uint16_t port = local.port == 0 ? shell.port() : local.port;
+  const auto listening = shell.listen_tcp({.ip = local.ip, .port = port}, identity);
+  if (listening) return std::nullopt;
+  return fmt::format(
+      "cannot listen on TCP port {}: {}; --listen-tcp takes another one, and --no-tcp does without",
+      port, io::to_text(listening.error()));
+}
+
+ExitCode run(const Settings& settings) {
+  const auto listening = parse_listening(settings);
+  if (!listening) return fail(ExitCode::usage, listening.error());
   io::Loop loop;
   io::KernelRandom random;
   Log log(stderr, "relay", settings.log.options());
@@ -112,7 +140,8 @@ ExitCode run(const Settings& settings) {
                      .left = [&] { return serving->binding_count(); },
                      .cut = {}});
   auto shell = RelayShell::create(
-      loop, resolver, random, log, *local, *thread_count, config, std::move(entrance->credential),
+      loop, resolver, random, log, listening->udp, listening->thread_count, config,
+      std::move(entrance->credential),
       {.on_standing =
            [&](const node::RelayNode::Standing& standing) {
              const auto written = entrance->state.write({.kind = "relay",
@@ -140,15 +169,8 @@ ExitCode run(const Settings& settings) {
   }
   serving = std::move(*shell);
   if (!settings.has_no_tcp) {
-    const std::uint16_t port = local_tcp->port == 0 ? serving->port() : local_tcp->port;
-    const auto listening =
-        serving->listen_tcp({.ip = local_tcp->ip, .port = port}, entrance->identity);
-    if (!listening) {
-      return fail(ExitCode::failed,
-                  fmt::format("cannot listen on TCP port {}: {}; --listen-tcp takes another one, "
-                              "and --no-tcp does without",
-                              port, io::to_text(listening.error())));
-    }
+    const auto failure = listen_tcp(*serving, listening->tcp, entrance->identity);
+    if (failure) return fail(ExitCode::failed, *failure);
   }
   const io::Signals signals(loop, {SIGINT, SIGTERM}, [&](int) { draining.signal(); });
   log.write(LogLevel::info, "relay starts",

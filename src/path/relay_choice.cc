@@ -2,6 +2,7 @@
 #include "zt/path/relay_choice.h"
 
 #include <algorithm>
+#include <ranges>
 #include <tuple>
 
 namespace zt::path {
@@ -76,9 +77,11 @@ std::vector<RelayId> choose_legs(const std::vector<RelayOption>& options, std::s
   for (std::size_t i = count; i < ordered.size(); ++i) {
     const RelayOption& leaver = ordered[i];
     if (!held.contains(leaver.relay)) continue;
-    const auto newcomer = std::find_if(chosen.rbegin(), chosen.rend(), [&](const auto& option) {
-      return !held.contains(option.relay) && !is_much_nearer(option.round_trip, leaver.round_trip);
-    });
+    const auto newcomer =
+        std::ranges::find_if(std::views::reverse(chosen), [&](const auto& option) {
+          return !held.contains(option.relay) &&
+                 !is_much_nearer(option.round_trip, leaver.round_trip);
+        });
     if (newcomer != chosen.rend()) *newcomer = leaver;
   }
   chosen = in_order(std::move(chosen), node);
