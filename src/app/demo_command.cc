@@ -58,7 +58,7 @@ class Demo {
   Json ask(std::string_view method, const std::string& path, const Json& body);
   node::Link::Config link(const crypto::Identity& identity, const Digest& pin, bool is_accepting) {
     node::Link::Config config = link_config(identity, controller_at_, pin, random_, is_accepting);
-    config.paths.policy = path::RelayPolicy::always_relay;  // All of it is loopback anyway.
+    config.paths.policy = Paths::always_relay;  // All of it is loopback anyway.
     return config;
   }
   void refused(const node::Refused& refusal) {

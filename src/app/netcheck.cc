@@ -211,7 +211,7 @@ Netcheck netcheck_of(const node::Link& link) {
                                 .remote = controller.remote(),
                                 .round_trip = controller.round_trip()},
                  .relays = {},
-                 .is_always_relayed = link.paths().policy() == path::RelayPolicy::always_relay,
+                 .is_always_relayed = link.paths().policy() == Paths::always_relay,
                  .port = facts.port,
                  .advertised = facts.advertised,
                  .nat = path::judge_network(facts)};

@@ -37,7 +37,7 @@ std::expected<void, std::string> PathSettings::apply(node::Link::Config& link) c
     }
     link.advertised.push_back(*address);
   }
-  if (is_always_relayed) link.paths.policy = path::RelayPolicy::always_relay;
+  if (is_always_relayed) link.paths.policy = Paths::always_relay;
   return {};
 }
 

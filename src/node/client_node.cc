@@ -316,21 +316,13 @@ void ClientNode::note_draining(quic::ConnectionKey connection, const Now& now) {
 }
 
 // look_for_paths begins when the connector has accepted a grant: before, it tells no addresses.
+// Where flows are always relayed the stream tells none at all, but that the connector is about to
+// end.
 void ClientNode::look_for_paths(const quic::StreamKey& stream, const Now& now) {
   const auto remote = link_.endpoint().remote_of(stream.connection);
   const auto peer = peer_of(stream.connection);
   if (!remote || !peer) return;
-  switch (peers_.find(*peer)->second.paths) {
-    case Paths::any:
-      link_.paths().open(stream.connection, *remote, path::RelayPolicy::automatic, now);
-      break;
-    case Paths::never_relay:
-      link_.paths().open(stream.connection, *remote, path::RelayPolicy::never_relay, now);
-      break;
-    case Paths::always_relay:
-      link_.paths().open(stream.connection, *remote, path::RelayPolicy::always_relay, now);
-      break;  // The stream tells no addresses, but that the connector is about to end.
-  }
+  link_.paths().open(stream.connection, *remote, peers_.find(*peer)->second.paths, now);
   link_.paths().set_active(stream.connection, true, now);
 }
 

@@ -27,15 +27,6 @@ quic::ConnectionKey connection_of(connector::PeerKey peer) {
   return quic::ConnectionKey{static_cast<std::uint64_t>(peer)};
 }
 
-http::Response refusal_response(int status, wire::ProxyError error, std::string_view details) {
-  http::Response response{.status = status};
-  response.fields.add(
-      "proxy-status",
-      wire::to_text(wire::ProxyStatus{
-          .proxy = std::string(kProxyName), .error = error, .details = std::string(details)}));
-  return response;
-}
-
 }  // namespace
 
 ConnectorNode::ConnectorNode(const Config& config, Credential credential, Random& random)
@@ -293,10 +284,8 @@ void ConnectorNode::take_request(const quic::RequestReceived& received, const No
   }
   const connector::PeerKey peer = peer_of(stream.connection);
   if (is_paths_request(request) && engine_->has_shown_grant(peer)) {
-    return link_.paths().accept(stream,
-                                engine_->may_tell_addresses(peer) ? path::RelayPolicy::automatic
-                                                                  : path::RelayPolicy::always_relay,
-                                now);
+    return link_.paths().accept(
+        stream, engine_->may_tell_addresses(peer) ? Paths::any : Paths::always_relay, now);
   }
   if (is_draining_) return refuse_for_draining(stream);
   std::string target;
@@ -309,7 +298,7 @@ void ConnectorNode::take_request(const quic::RequestReceived& received, const No
   } else {
     (void)link_.endpoint().respond(  // A stream that is gone needs no answer.
         stream,
-        refusal_response(request.method == "CONNECT" ? 501 : 404,
+        refusal_response(kProxyName, request.method == "CONNECT" ? 501 : 404,
                          wire::ProxyError::http_request_error, "no such service"),
         true);
     link_.endpoint().stop(stream, kStreamNoError);
@@ -332,10 +321,9 @@ void ConnectorNode::take_request(const quic::RequestReceived& received, const No
 }
 
 void ConnectorNode::refuse_for_draining(const quic::StreamKey& stream) {
-  http::Response response =
-      refusal_response(503, wire::ProxyError::destination_unavailable, "the connector is draining");
-  response.fields.add(std::string(wire::kDrainingField), std::string(wire::kDrainingValue));
-  (void)link_.endpoint().respond(stream, response, true);  // A stream that is gone needs no answer.
+  // A stream that is gone needs no answer.
+  (void)link_.endpoint().respond(stream, draining_response(kProxyName, "the connector is draining"),
+                                 true);
   link_.endpoint().stop(stream, kStreamNoError);
 }
 
@@ -393,7 +381,8 @@ void ConnectorNode::take_output(connector::Engine::Output& output, const Now& no
 
 void ConnectorNode::take_refusal(const connector::Refuse& refusal) {
   if (const auto stream = flows_.stream_of(refusal.flow)) {
-    http::Response response = refusal_response(refusal.status, refusal.error, refusal.details);
+    http::Response response =
+        refusal_response(kProxyName, refusal.status, refusal.error, refusal.details);
     response.fields.add(std::string(kFlowField), refusal.id.text);
     (void)link_.endpoint().respond(*stream, response, true);
     link_.endpoint().stop(*stream, kStreamNoError);
@@ -411,9 +400,9 @@ void ConnectorNode::take_grant_answer(const connector::GrantAnswered& answer) {
   const auto found = renewals_.find(answer.renewal);
   if (found == renewals_.end()) return;
   const http::Response response =
-      answer.refusal
-          ? refusal_response(answer.refusal->status, answer.refusal->error, answer.refusal->details)
-          : http::Response{.status = 204};
+      answer.refusal ? refusal_response(kProxyName, answer.refusal->status, answer.refusal->error,
+                                        answer.refusal->details)
+                     : http::Response{.status = 204};
   (void)link_.endpoint().respond(found->second, response, true);
   link_.endpoint().stop(found->second, kStreamNoError);
   renewals_.erase(found);

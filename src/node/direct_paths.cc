@@ -33,8 +33,8 @@ wire::ProbeMac mac_of(const Digest& key, BytesView content) {
 
 struct DirectPaths::Entry {
   Entry(const Config& config, const quic::StreamKey& on_stream, const Digest& probe_key,
-        const wire::ProbeLabel& probe_label, const SocketAddress& at_relay,
-        path::RelayPolicy with_policy, Random& random, const Now& now)
+        const wire::ProbeLabel& probe_label, const SocketAddress& at_relay, Paths with_policy,
+        Random& random, const Now& now)
       : connection(on_stream.connection),
         stream(on_stream),
         key(probe_key),
@@ -48,7 +48,7 @@ struct DirectPaths::Entry {
   Digest key;
   wire::ProbeLabel label;
   path::PathFinder finder;
-  path::RelayPolicy policy;
+  Paths policy;
   bool was_direct = false;
   SocketAddress relay;  // Where the connection goes when no direct path works.
   wire::CapsuleParser parser{{wire::kCandidatesCapsule, wire::kDrainingCapsule},
@@ -85,8 +85,8 @@ void DirectPaths::set_local(const path::LocalSocket& socket,
   }
 }
 
-void DirectPaths::open(quic::ConnectionKey connection, const SocketAddress& relay,
-                       path::RelayPolicy policy, const Now& now) {
+void DirectPaths::open(quic::ConnectionKey connection, const SocketAddress& relay, Paths policy,
+                       const Now& now) {
   if (find(connection) != nullptr || entries_.size() >= config_.connections_max) return;
   http::Request request{.method = "CONNECT",
                         .scheme = "https",
@@ -96,17 +96,15 @@ void DirectPaths::open(quic::ConnectionKey connection, const SocketAddress& rela
   request.fields.add("capsule-protocol", "?1");
   const auto stream = endpoint_.open_request(connection, request, false);
   if (!stream) return;  // The next flow asks again.
-  if (config_.policy != path::RelayPolicy::automatic) policy = config_.policy;
   if (Entry* entry = add(*stream, relay, policy, now)) return drain(*entry, now);
   endpoint_.reset(*stream, kStreamRequestCancelled);
   endpoint_.stop(*stream, kStreamRequestCancelled);
 }
 
-void DirectPaths::accept(const quic::StreamKey& stream, path::RelayPolicy policy, const Now& now) {
+void DirectPaths::accept(const quic::StreamKey& stream, Paths policy, const Now& now) {
   const auto remote = endpoint_.remote_of(stream.connection);
   Entry* entry = nullptr;
   if (remote && find(stream.connection) == nullptr && entries_.size() < config_.connections_max) {
-    if (config_.policy != path::RelayPolicy::automatic) policy = config_.policy;
     entry = add(stream, *remote, policy, now);
   }
   if (entry == nullptr) {
@@ -180,13 +178,15 @@ DirectPaths::Entry* DirectPaths::find(const quic::StreamKey& stream) {
 }
 
 DirectPaths::Entry* DirectPaths::add(const quic::StreamKey& stream, const SocketAddress& relay,
-                                     path::RelayPolicy policy, const Now& now) {
+                                     Paths policy, const Now& now) {
   const quic::ConnectionKey connection = stream.connection;
   const auto key = endpoint_.export_key(connection, kKeyLabel);
   const auto name = endpoint_.export_key(connection, kNameLabel);
   if (!key || !name) return nullptr;
   wire::ProbeLabel label;
   std::copy_n(name->bytes.begin(), label.bytes.size(), label.bytes.begin());
+  // What the user has set holds for each connection.
+  if (config_.policy != Paths::any) policy = config_.policy;
   // Two connections of one label would need 2^32 of them; the second stays on its relay.
   if (!labels_.emplace(label, connection).second) return nullptr;
   auto entry = std::make_unique<Entry>(config_, stream, *key, label, relay, policy, random_, now);
@@ -211,7 +211,7 @@ void DirectPaths::abandon(Entry& entry, const Now& now) {
   endpoint_.reset(entry.stream, kStreamRequestCancelled);
   endpoint_.stop(entry.stream, kStreamRequestCancelled);
   entry.unsent.clear();
-  entry.finder.handle(path::PolicyChanged{path::RelayPolicy::always_relay}, now);
+  entry.finder.handle(path::PolicyChanged{Paths::always_relay}, now);
   drain(entry, now);
 }
 
@@ -422,7 +422,7 @@ void DirectPaths::migrate(Entry& entry, const path::Pair& pair, const Now& now) 
 
 void DirectPaths::fall_back(Entry& entry, const Now& now) {
   entry.fall_back_at.reset();
-  if (entry.policy == path::RelayPolicy::never_relay && entry.was_direct) return;
+  if (entry.policy == Paths::never_relay && entry.was_direct) return;
   const auto result = endpoint_.migrate(entry.connection, entry.relay, true, now.instant);
   if (result || result.error() != quic::MigrateError::blocked) return;
   entry.fall_back_at = now.instant + kFallBackRetry;

@@ -83,7 +83,7 @@ class DirectPaths {
  public:
   struct Config {
     wire::ProbeSender role = wire::ProbeSender::client;
-    path::RelayPolicy policy = path::RelayPolicy::automatic;
+    Paths policy = Paths::any;
     path::PathFinder::Limits finder;
     std::size_t connections_max = 4096;
     std::size_t probes_queued_max = 256;
@@ -103,10 +103,10 @@ class DirectPaths {
                  const Now& now);
   // open begins on a connection that we opened; `relay` is where it is now. Again: nothing.
   // `policy` is the connection's; ours, if it is automatic.
-  void open(quic::ConnectionKey connection, const SocketAddress& relay, path::RelayPolicy policy,
+  void open(quic::ConnectionKey connection, const SocketAddress& relay, Paths policy,
             const Now& now);
   // accept begins on an accepted connection, and answers the peer's stream. `policy` is likewise.
-  void accept(const quic::StreamKey& stream, path::RelayPolicy policy, const Now& now);
+  void accept(const quic::StreamKey& stream, Paths policy, const Now& now);
   // set_relay says through which relay the connection works from now on, should it not be direct,
   // and moves it there. It returns false for an unknown connection: the caller has to move it.
   bool set_relay(quic::ConnectionKey connection, const SocketAddress& relay, const Now& now);
@@ -133,7 +133,7 @@ class DirectPaths {
 
   // --- Status.
 
-  [[nodiscard]] path::RelayPolicy policy() const { return config_.policy; }
+  [[nodiscard]] Paths policy() const { return config_.policy; }
   [[nodiscard]] bool is_direct(quic::ConnectionKey connection) const;
   // finder_count returns how many connections have a finder.
   [[nodiscard]] std::size_t finder_count() const { return entries_.size(); }
@@ -157,7 +157,7 @@ class DirectPaths {
 
   Entry* find(quic::ConnectionKey connection);
   Entry* find(const quic::StreamKey& stream);
-  Entry* add(const quic::StreamKey& stream, const SocketAddress& relay, path::RelayPolicy policy,
+  Entry* add(const quic::StreamKey& stream, const SocketAddress& relay, Paths policy,
              const Now& now);
   void remove(quic::ConnectionKey connection);
   void abandon(Entry& entry, const Now& now);

@@ -4,12 +4,15 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "zt/base/secret.h"
 #include "zt/http/message.h"
 #include "zt/wire/connect_udp.h"
+#include "zt/wire/draining.h"
+#include "zt/wire/proxy_status.h"
 
 namespace zt::node {
 
@@ -34,6 +37,27 @@ inline constexpr std::uint64_t kStreamConnectError = 0x10f;      // H3_CONNECT_E
   const auto value = fields.find(name);
   if (!value || !value->starts_with(kScheme)) return Secret();
   return Secret(value->substr(kScheme.size()));
+}
+
+// refusal_response is the answer of `proxy` that says no, and why (RFC 9209).
+[[nodiscard]] inline http::Response refusal_response(std::string_view proxy, int status,
+                                                     wire::ProxyError error,
+                                                     std::string_view details) {
+  http::Response response{.status = status};
+  response.fields.add(
+      "proxy-status",
+      wire::to_text(wire::ProxyStatus{
+          .proxy = std::string(proxy), .error = error, .details = std::string(details)}));
+  return response;
+}
+
+// draining_response refuses because `proxy` is about to end (wire/draining.h).
+[[nodiscard]] inline http::Response draining_response(std::string_view proxy,
+                                                      std::string_view details) {
+  http::Response response =
+      refusal_response(proxy, 503, wire::ProxyError::destination_unavailable, details);
+  response.fields.add(std::string(wire::kDrainingField), std::string(wire::kDrainingValue));
+  return response;
 }
 
 // frame_udp_payload writes the HTTP Datagram for a UDP payload into `datagram` (RFC 9298 section

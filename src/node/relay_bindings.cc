@@ -51,13 +51,7 @@ struct RelayBindings::Leg {
   std::string lost_because;  // Empty until the first try has failed.
 };
 
-namespace {
-
-quic::PeerPin pin_of(const RelayPlace& place) {
-  return {.kind = quic::PeerPin::Kind::certificate, .digest = place.certificate};
-}
-
-}  // namespace
+namespace {}  // namespace
 
 RelayBindings::RelayBindings(const Limits& limits, quic::Endpoint& endpoint, TcpLinks& links,
                              Random& random)
@@ -131,7 +125,7 @@ void RelayBindings::lookup_done(const RelayId& relay, const std::vector<IpAddres
   }
   leg->link_failure.clear();
   leg->carrier->begin({.remotes = leg->untried,
-                       .pin = pin_of(leg->place),
+                       .pin = leg->place.pin(),
                        .server_name = {},
                        .authority = leg->place.address.to_text()},
                       now);
@@ -154,11 +148,9 @@ void RelayBindings::connect_next(Leg& leg, const Now& now) {
 }
 
 void RelayBindings::connect(Leg& leg, const Now& now) {
-  const auto connection = endpoint_.connect({.remote = leg.remote,
-                                             .pin = pin_of(leg.place),
-                                             .server_name = {},
-                                             .peer_route = std::nullopt},
-                                            now.instant);
+  const auto connection = endpoint_.connect(
+      {.remote = leg.remote, .pin = leg.place.pin(), .server_name = {}, .peer_route = std::nullopt},
+      now.instant);
   if (!connection) return lose(leg, "too many connections", now);
   leg.connection = *connection;
   leg.state = Leg::State::connecting;
@@ -233,12 +225,16 @@ void RelayBindings::take_changes(Leg& leg, const Now& now) {
 void RelayBindings::take_change(Leg& leg, const Carrier::Change& change, const Now& now) {
   switch (change.kind) {
     case Carrier::Change::Kind::to_link:
-      if (leg.state != Leg::State::connecting) return go_on(leg, now);
+      if (leg.state != Leg::State::connecting) {
+        leg.has_new_carrier = true;
+        return go_on(leg, now);
+      }
       if (leg.connection) endpoint_.close(*leg.connection, kStreamNoError, "by TCP", now.instant);
       leg.untried.clear();
       leg.remote = change.name;
       return connect(leg, now);
     case Carrier::Change::Kind::to_udp:
+      leg.has_new_carrier = true;
       return go_on(leg, now);
     case Carrier::Change::Kind::link_failed:
       leg.link_failure = change.reason;
@@ -253,7 +249,6 @@ void RelayBindings::take_change(Leg& leg, const Carrier::Change& change, const N
 void RelayBindings::go_on(Leg& leg, const Now& now) {
   // Without a new path the old one may still work; else the leg dies by its silence.
   (void)endpoint_.rebind(*leg.connection, now.instant);
-  leg.has_new_carrier = true;
   leg.is_rebinding = true;
   bind(leg, now);
 }
@@ -278,11 +273,8 @@ void RelayBindings::network_changed(const Now& now) {
       lose(leg, "the network has changed", now);  // With the link's TCP connection.
       restart(leg, now);
     } else if (leg.state == Leg::State::bound) {
-      leg.is_rebinding = true;
-      // Without a new path the old one may still work; else the leg dies by its silence.
-      (void)endpoint_.rebind(*leg.connection, now.instant);
       if (links_.is_udp_blocked()) leg.carrier->distrust(now);
-      bind(leg, now);
+      go_on(leg, now);
     } else if (pass_ && leg.state != Leg::State::looking_up) {
       restart(leg, now);
     }

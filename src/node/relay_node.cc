@@ -16,6 +16,8 @@ namespace zt::node {
 
 namespace {
 
+constexpr std::string_view kProxyName = "zt-relay";
+
 // A relay that cannot be reached by UDP is none, so it needs no way around for itself.
 Link::Config without_links(Link::Config config) {
   config.controller.carrier.is_tcp_allowed = false;
@@ -234,7 +236,8 @@ void RelayNode::take_request(const quic::RequestReceived& received, const Now& n
   const policy::BindVerdict verdict = policy::judge_bind(policy_, asked, now.unix_time);
   if (verdict != policy::BindVerdict::allowed) return refuse(stream, 403, to_text(verdict));
   if (is_draining_ && !engine_.is_bound(token->route, now.instant)) {
-    return refuse_for_draining(stream);
+    constexpr std::string_view kDetails = "the relay is draining";
+    return refuse(stream, draining_response(kProxyName, kDetails), kDetails);
   }
   const relay::BindingKey key{next_binding_++};
   const auto bound = engine_.bind({.key = key,
@@ -267,23 +270,8 @@ void RelayNode::tell_draining(const quic::StreamKey& stream) {
 }
 
 void RelayNode::refuse(const quic::StreamKey& stream, int status, std::string_view details) {
-  http::Response response{.status = status};
-  response.fields.add("proxy-status", wire::to_text(wire::ProxyStatus{
-                                          .proxy = "zt-relay",
-                                          .error = wire::ProxyError::http_request_denied,
-                                          .details = std::string(details)}));
-  refuse(stream, response, details);
-}
-
-void RelayNode::refuse_for_draining(const quic::StreamKey& stream) {
-  constexpr std::string_view kDetails = "the relay is draining";
-  http::Response response{.status = 503};
-  response.fields.add("proxy-status", wire::to_text(wire::ProxyStatus{
-                                          .proxy = "zt-relay",
-                                          .error = wire::ProxyError::destination_unavailable,
-                                          .details = std::string(kDetails)}));
-  response.fields.add(std::string(wire::kDrainingField), std::string(wire::kDrainingValue));
-  refuse(stream, response, kDetails);
+  constexpr auto kError = wire::ProxyError::http_request_denied;
+  refuse(stream, refusal_response(kProxyName, status, kError, details), details);
 }
 
 void RelayNode::refuse(const quic::StreamKey& stream, const http::Response& response,

@@ -124,7 +124,6 @@ class RelayNode {
   void take_endpoint_event(const quic::Event& event, const Now& now);
   void take_request(const quic::RequestReceived& received, const Now& now);
   void refuse(const quic::StreamKey& stream, int status, std::string_view details);
-  void refuse_for_draining(const quic::StreamKey& stream);
   void refuse(const quic::StreamKey& stream, const http::Response& response,
               std::string_view details);
   void tell_draining(const quic::StreamKey& stream);

@@ -188,12 +188,11 @@ void RelayScout::lookup_done(const RelayId& relay, const std::vector<IpAddress>&
 }
 
 void RelayScout::connect(const RelayPlace& place, const IpAddress& ip, const Now& now) {
-  const auto connection = endpoint_.connect(
-      {.remote = {.ip = ip, .port = place.address.port},
-       .pin = {.kind = quic::PeerPin::Kind::certificate, .digest = place.certificate},
-       .server_name = {},
-       .peer_route = std::nullopt},
-      now.instant);
+  const auto connection = endpoint_.connect({.remote = {.ip = ip, .port = place.address.port},
+                                             .pin = place.pin(),
+                                             .server_name = {},
+                                             .peer_route = std::nullopt},
+                                            now.instant);
   if (!connection) return end_attempt(now);
   attempt_->state = Attempt::State::connecting;
   attempt_->connection = *connection;

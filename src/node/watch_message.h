@@ -21,6 +21,7 @@
 #include <variant>
 #include <vector>
 
+#include "quic/endpoint.h"
 #include "zt/base/host.h"
 #include "zt/base/ids.h"
 #include "zt/base/secret.h"
@@ -37,6 +38,9 @@ struct RelayPlace {
   Digest certificate;      // x5t#S256 of the relay.
   std::uint32_t load = 0;  // path::RelayOption's.
 
+  [[nodiscard]] quic::PeerPin pin() const {
+    return {.kind = quic::PeerPin::Kind::certificate, .digest = certificate};
+  }
   // is_same_place tells whether a leg to the one is a leg to the other.
   [[nodiscard]] bool is_same_place(const RelayPlace& other) const {
     return id == other.id && address == other.address && certificate == other.certificate;

@@ -91,7 +91,7 @@ bool PathFinder::ReplayWindow::take(std::uint64_t transaction) {
 }
 
 PathFinder::PathFinder(const Limits& limits, wire::ProbeSender role, const wire::ProbeLabel& label,
-                       RelayPolicy policy, Random& random, const Now& now)
+                       Paths policy, Random& random, const Now& now)
     : limits_(limits),
       role_(role),
       label_(label),
@@ -147,7 +147,7 @@ void PathFinder::apply(const RemoteChanged& input, Instant now) {
 }
 
 void PathFinder::apply(const ProbeReceived& input, Instant now) {
-  if (policy_ == RelayPolicy::always_relay) return;
+  if (policy_ == Paths::always_relay) return;
   if (input.probe.sender == role_) return;  // Our own, sent back.
   if (input.probe.kind == wire::ProbeKind::ping) {
     receive_ping(input, now);
@@ -170,9 +170,9 @@ void PathFinder::apply(const PathInUse& input, Instant now) {
   State* state = state_of(*live_);
   if (state == nullptr) {
     // QUIC validated a pair whose socket has gone, or that policy forbids by now.
-    downgrade(policy_ == RelayPolicy::always_relay ? DowngradeReason::policy
-                                                   : DowngradeReason::socket_gone,
-              now);
+    downgrade(
+        policy_ == Paths::always_relay ? DowngradeReason::policy : DowngradeReason::socket_gone,
+        now);
     return;
   }
   state->bar = Duration::zero();
@@ -197,8 +197,8 @@ void PathFinder::apply(const FlowsActive& input, Instant now) {
 void PathFinder::apply(const PolicyChanged& input, Instant now) {
   if (policy_ == input.policy) return;
   policy_ = input.policy;
-  if (live_ && policy_ == RelayPolicy::always_relay) downgrade(DowngradeReason::policy, now);
-  if (policy_ == RelayPolicy::always_relay) migration_.reset();
+  if (live_ && policy_ == Paths::always_relay) downgrade(DowngradeReason::policy, now);
+  if (policy_ == Paths::always_relay) migration_.reset();
   hold_ = Duration::zero();
   rebuild_pairs(now);
   begin_round(now);
@@ -287,9 +287,9 @@ void PathFinder::forget_missed(State& state, std::size_t older_count, Instant no
 }
 
 void PathFinder::tell_peer() {
-  if (generation_ == 0 && (policy_ == RelayPolicy::always_relay || local_.empty())) return;
+  if (generation_ == 0 && (policy_ == Paths::always_relay || local_.empty())) return;
   wire::CandidateList list{.generation = ++generation_, .candidates = {}};
-  if (policy_ != RelayPolicy::always_relay) {
+  if (policy_ != Paths::always_relay) {
     const std::size_t count = std::min(local_.size(), wire::kCandidatesMax);
     list.candidates.assign(local_.begin(), local_.begin() + static_cast<std::ptrdiff_t>(count));
   }
@@ -341,7 +341,7 @@ PathFinder::State& PathFinder::add_pair(SocketId socket, const SocketAddress& re
 }
 
 bool PathFinder::may_probe(const SocketAddress& remote) const {
-  if (policy_ == RelayPolicy::always_relay || remote.port == 0) return false;
+  if (policy_ == Paths::always_relay || remote.port == 0) return false;
   if (kind_of(remote.ip) != AddressKind::global || unwrapped(remote.ip) != remote.ip) return false;
   // Ourselves. What others say is our address may be a lie about the peer's.
   return std::ranges::none_of(local_, [&](const wire::Candidate& local) {
@@ -612,7 +612,7 @@ void PathFinder::downgrade(DowngradeReason reason, Instant now) {
   const bool is_stable = now - changed_ >= kStableAfter;
   hold_ = hold_ == Duration::zero() || is_stable ? limits_.hold_min
                                                  : std::min(hold_ * 2, limits_.hold_max);
-  const bool may_use_relay = policy_ != RelayPolicy::never_relay;
+  const bool may_use_relay = policy_ != Paths::never_relay;
   if (!may_use_relay) hold_ = Duration::zero();
   live_.reset();
   migration_.reset();

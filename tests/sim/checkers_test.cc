@@ -210,7 +210,7 @@ TEST_CASE("a House sees what is left of a client that it does not know", "[check
                                            wire::Json::object(), 201);
     const Place place{.address = {IpAddress::v4({198, 18, 0, 77}), 40077}};
     stranger = std::make_unique<ClientActor>(house.world, 7021, key.at("file").get<std::string>(),
-                                             place, path::RelayPolicy::always_relay);
+                                             place, Paths::always_relay);
     house.world.attach(*stranger, place);
     REQUIRE(house.boot());
     REQUIRE(house.world.run_until([&] { return stranger->has_view; }, 10s));

@@ -16,7 +16,7 @@ namespace {
 using namespace std::chrono_literals;
 
 std::function<Layout(World&)> relayed() {
-  return lay_out_with(path::RelayPolicy::always_relay);
+  return lay_out_with(Paths::always_relay);
 }
 
 SocketAddress relay_at(std::uint8_t number) {

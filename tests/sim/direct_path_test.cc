@@ -135,14 +135,14 @@ TEST_CASE("in one network behind one NAT the path is the network's own", "[sim]"
 }
 
 TEST_CASE("a client that must use relays is never direct, and is not asked to be", "[sim]") {
-  House house(seed_of(23), {.delay = 25ms}, lay_out_with(path::RelayPolicy::always_relay));
+  House house(seed_of(23), {.delay = 25ms}, lay_out_with(Paths::always_relay));
   const auto flow = boot_with_echo(house);
   CHECK_FALSE(house.world.run_until([&] { return house.is_direct(flow); }, 10s));
   CHECK(house.client->node().link().paths().counters().probes_sent == 0);
 }
 
 TEST_CASE("a client that roams goes on within 300 ms", "[sim][bound]") {
-  const auto policy = GENERATE(path::RelayPolicy::automatic, path::RelayPolicy::always_relay);
+  const auto policy = GENERATE(Paths::any, Paths::always_relay);
   CAPTURE(policy);
   House house(seed_of(24), {.delay = 10ms}, [policy](World& world) {
     Layout layout = lay_out_behind(world, nat_config(kPortRestrictedCone, kClientNatIp),
@@ -152,7 +152,7 @@ TEST_CASE("a client that roams goes on within 300 ms", "[sim][bound]") {
   });
   INFO("replay: " << house.world.replay());
   const auto flow = boot_with_echo(house);
-  if (policy == path::RelayPolicy::automatic) {
+  if (policy == Paths::any) {
     REQUIRE(house.world.run_until([&] { return house.is_direct(flow); }, 1s));
   }
   house.world.run_for(3s);
@@ -166,7 +166,7 @@ TEST_CASE("a client that roams goes on within 300 ms", "[sim][bound]") {
 }
 
 TEST_CASE("a connector that moves goes on within 500 ms", "[sim][bound]") {
-  const auto policy = GENERATE(path::RelayPolicy::automatic, path::RelayPolicy::always_relay);
+  const auto policy = GENERATE(Paths::any, Paths::always_relay);
   CAPTURE(policy);
   House house(seed_of(25), {.delay = 10ms}, [policy](World& world) {
     Layout layout = lay_out_behind(world, nat_config(kPortRestrictedCone, kClientNatIp),
@@ -225,7 +225,7 @@ TEST_CASE("an interface that comes and goes disturbs nobody", "[sim]") {
 
 TEST_CASE("the death of the relay in use costs a live flow less than half a second",
           "[sim][bound]") {
-  House house(seed_of(26), {.delay = 10ms}, lay_out_with(path::RelayPolicy::always_relay));
+  House house(seed_of(26), {.delay = 10ms}, lay_out_with(Paths::always_relay));
   INFO("replay: " << house.world.replay());
   house.add_relay("second", kSecondRelayAt);
   const auto flow = boot_with_echo(house);

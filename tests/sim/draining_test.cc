@@ -14,8 +14,7 @@ using namespace std::chrono_literals;
 
 // Going has a live flow, and measures how long it stands still.
 struct Going {
-  Going(std::uint64_t seed, path::RelayPolicy policy, bool has_second_relay,
-        bool has_second_connector)
+  Going(std::uint64_t seed, Paths policy, bool has_second_relay, bool has_second_connector)
       : house(seed_of(seed), {.delay = 10ms}, lay_out_with(policy)) {
     if (has_second_relay) house.add_relay("second", kSecondRelayAt);
     if (has_second_connector) house.add_connector("second", kSecondConnectorAt);
@@ -48,7 +47,7 @@ struct Going {
 };
 
 TEST_CASE("a relay that drains loses no flow, becomes empty and ends", "[sim][bound]") {
-  const auto policy = GENERATE(path::RelayPolicy::automatic, path::RelayPolicy::always_relay);
+  const auto policy = GENERATE(Paths::any, Paths::always_relay);
   CAPTURE(policy);
   Going at(61, policy, true, false);
   INFO("replay: " << at.house.world.replay());
@@ -58,7 +57,7 @@ TEST_CASE("a relay that drains loses no flow, becomes empty and ends", "[sim][bo
   CHECK(gap <= 100ms);
   CHECK(at.house.world.run_until([&] { return used.is_drained; }, 2s));
   CHECK(used.node().engine().binding_count() == 0);
-  if (policy == path::RelayPolicy::always_relay) CHECK(&at.house.relay_of(at.live) != &used);
+  if (policy == Paths::always_relay) CHECK(&at.house.relay_of(at.live) != &used);
   at.house.world.detach(used);
   CHECK(at.go_on(2s) <= 100ms);
   CHECK(at.opens(1s));
@@ -69,7 +68,7 @@ TEST_CASE("a relay that drains loses no flow, becomes empty and ends", "[sim][bo
 }
 
 TEST_CASE("a relay that has drained is asked again and again, and has nobody anew", "[sim]") {
-  Going at(62, path::RelayPolicy::always_relay, true, false);
+  Going at(62, Paths::always_relay, true, false);
   INFO("replay: " << at.house.world.replay());
   RelayActor& used = at.house.relay_of(at.live);
   used.drain();
@@ -81,7 +80,7 @@ TEST_CASE("a relay that has drained is asked again and again, and has nobody ane
 }
 
 TEST_CASE("the only relay forwards while it drains", "[sim]") {
-  Going at(63, path::RelayPolicy::always_relay, false, false);
+  Going at(63, Paths::always_relay, false, false);
   INFO("replay: " << at.house.world.replay());
   at.house.relay->drain();
   CHECK(at.go_on(10s) <= 100ms);
@@ -94,7 +93,7 @@ TEST_CASE("the only relay forwards while it drains", "[sim]") {
 }
 
 TEST_CASE("both relays drain: the flow stays until the end", "[sim]") {
-  Going at(64, path::RelayPolicy::always_relay, true, false);
+  Going at(64, Paths::always_relay, true, false);
   INFO("replay: " << at.house.world.replay());
   at.house.relay->drain();
   at.house.more_relays.at(0)->drain();
@@ -103,7 +102,7 @@ TEST_CASE("both relays drain: the flow stays until the end", "[sim]") {
 }
 
 TEST_CASE("a connector that drains serves its flows to their last byte", "[sim][bound]") {
-  const auto policy = GENERATE(path::RelayPolicy::automatic, path::RelayPolicy::always_relay);
+  const auto policy = GENERATE(Paths::any, Paths::always_relay);
   CAPTURE(policy);
   Going at(65, policy, false, true);
   INFO("replay: " << at.house.world.replay());
@@ -129,7 +128,7 @@ TEST_CASE("a connector that drains serves its flows to their last byte", "[sim][
 }
 
 TEST_CASE("a connector without flows drains at once, and the next flow goes elsewhere", "[sim]") {
-  Going at(66, path::RelayPolicy::always_relay, false, true);
+  Going at(66, Paths::always_relay, false, true);
   INFO("replay: " << at.house.world.replay());
   ConnectorActor& used = at.house.busy_connector();
   at.house.client->send(at.live, "", true);
@@ -145,7 +144,7 @@ TEST_CASE("a connector without flows drains at once, and the next flow goes else
 
 TEST_CASE("the only connector drains: new flows hear so at once, and the live one goes on",
           "[sim]") {
-  Going at(67, path::RelayPolicy::always_relay, false, false);
+  Going at(67, Paths::always_relay, false, false);
   INFO("replay: " << at.house.world.replay());
   at.house.connector->drain();
   at.house.world.run_for(100ms);
@@ -158,7 +157,7 @@ TEST_CASE("the only connector drains: new flows hear so at once, and the live on
 }
 
 TEST_CASE("both connectors drain: new flows hear so from one after the other, at once", "[sim]") {
-  Going at(68, path::RelayPolicy::always_relay, false, true);
+  Going at(68, Paths::always_relay, false, true);
   INFO("replay: " << at.house.world.replay());
   // A flow that was refused by the first has its answer from the second.
   at.house.connector->drain();

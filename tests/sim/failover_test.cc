@@ -15,8 +15,7 @@ using namespace std::chrono_literals;
 
 // TwoConnectors has a live flow through `used`, and another connector that could do as well.
 struct TwoConnectors {
-  TwoConnectors(std::uint64_t seed, const Link& link, path::RelayPolicy policy,
-                bool has_second_relay = false)
+  TwoConnectors(std::uint64_t seed, const Link& link, Paths policy, bool has_second_relay = false)
       : house(seed_of(seed), link, lay_out_with(policy)),
         second(house.add_connector("second", kSecondConnectorAt)) {
     if (has_second_relay) house.add_relay("second", kSecondRelayAt);
@@ -49,7 +48,7 @@ struct TwoConnectors {
 
 TEST_CASE("killing the connector in use sends new flows to another one within a second",
           "[sim][bound]") {
-  const auto policy = GENERATE(path::RelayPolicy::automatic, path::RelayPolicy::always_relay);
+  const auto policy = GENERATE(Paths::any, Paths::always_relay);
   CAPTURE(policy);
   TwoConnectors at(31, {.delay = 10ms}, policy);
   INFO("replay: " << at.house.world.replay());
@@ -77,7 +76,7 @@ TEST_CASE("killing the connector in use sends new flows to another one within a 
 
 TEST_CASE("a connector that died before its first flow costs that less than a second",
           "[sim][bound]") {
-  const auto policy = GENERATE(path::RelayPolicy::automatic, path::RelayPolicy::always_relay);
+  const auto policy = GENERATE(Paths::any, Paths::always_relay);
   CAPTURE(policy);
   long slowest = 0;
   for (const bool is_second : {false, true}) {  // One of the two is the first in the grant.
@@ -98,7 +97,7 @@ TEST_CASE("a connector that died before its first flow costs that less than a se
 }
 
 TEST_CASE("a connector that hiccups for a second loses no live flow", "[sim][bound]") {
-  const auto policy = GENERATE(path::RelayPolicy::automatic, path::RelayPolicy::always_relay);
+  const auto policy = GENERATE(Paths::any, Paths::always_relay);
   CAPTURE(policy);
   TwoConnectors at(33, {.delay = 10ms}, policy);
   INFO("replay: " << at.house.world.replay());
@@ -125,7 +124,7 @@ TEST_CASE("a connector that hiccups for a second loses no live flow", "[sim][bou
 }
 
 TEST_CASE("a flow waits for the only connector while that hiccups", "[sim]") {
-  const auto policy = GENERATE(path::RelayPolicy::automatic, path::RelayPolicy::always_relay);
+  const auto policy = GENERATE(Paths::any, Paths::always_relay);
   CAPTURE(policy);
   TwoConnectors at(34, {.delay = 10ms}, policy);
   INFO("replay: " << at.house.world.replay());
@@ -143,7 +142,7 @@ TEST_CASE("a flow waits for the only connector while that hiccups", "[sim]") {
 TEST_CASE("the death of a relay is not taken for the silence of connectors", "[sim]") {
   const auto delay = GENERATE(1ms, 10ms, 30ms);
   CAPTURE(delay.count());
-  TwoConnectors at(36, {.delay = delay}, path::RelayPolicy::always_relay, true);
+  TwoConnectors at(36, {.delay = delay}, Paths::always_relay, true);
   INFO("replay: " << at.house.world.replay());
   at.house.world.detach(at.house.relay_of(at.live));
   const auto opened = at.open_within(1s);
@@ -153,7 +152,7 @@ TEST_CASE("the death of a relay is not taken for the silence of connectors", "[s
 }
 
 TEST_CASE("on a lossy path no connector is passed over while it lives", "[sim]") {
-  const auto policy = GENERATE(path::RelayPolicy::automatic, path::RelayPolicy::always_relay);
+  const auto policy = GENERATE(Paths::any, Paths::always_relay);
   CAPTURE(policy);
   TwoConnectors at(35, {.delay = 25ms, .jitter = 10ms, .loss = 0.05}, policy);
   INFO("replay: " << at.house.world.replay());

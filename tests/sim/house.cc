@@ -326,7 +326,7 @@ node::ServiceSignIn sign_in_of(const std::string& key_file) {
 }  // namespace
 
 ClientActor::ClientActor(World& world, std::uint64_t seed, const std::string& key_file,
-                         const Place& place, path::RelayPolicy policy)
+                         const Place& place, Paths policy)
     : world_(world),
       place_(place),
       policy_(policy),
@@ -495,7 +495,7 @@ Layout lay_out_behind(World& world, const std::optional<Nat::Config>& client,
   return layout;
 }
 
-std::function<Layout(World&)> lay_out_with(path::RelayPolicy policy) {
+std::function<Layout(World&)> lay_out_with(Paths policy) {
   return [policy](World&) { return Layout{.policy = policy}; };
 }
 

@@ -201,7 +201,7 @@ class ClientActor final : public Actor {
   using FlowKey = client::FlowKey;
 
   ClientActor(World& world, std::uint64_t seed, const std::string& key_file, const Place& place,
-              path::RelayPolicy policy);
+              Paths policy);
 
   void handle(const quic::ReceivedDatagrams& datagrams, const Now& now) override;
   void handle_timeout(const Now& now) override;
@@ -243,7 +243,7 @@ class ClientActor final : public Actor {
 
   World& world_;
   Place place_;
-  path::RelayPolicy policy_;
+  Paths policy_;
   SeededRandom random_;
   crypto::Identity identity_;
   std::string key_file_;
@@ -255,7 +255,7 @@ class ClientActor final : public Actor {
 struct Layout {
   Place client{.realm = kPublic, .address = kClientAt};
   Place connector{.realm = kPublic, .address = kConnectorAt};
-  path::RelayPolicy policy = path::RelayPolicy::automatic;  // Of the client.
+  Paths policy = Paths::any;  // Of the client.
 };
 
 // lay_out_behind puts each of the two behind a Nat of its own, at kClientInside and
@@ -264,7 +264,7 @@ struct Layout {
                                     const std::optional<Nat::Config>& connector);
 
 // lay_out_with returns what lays all out publicly, with a client of that policy.
-[[nodiscard]] std::function<Layout(World&)> lay_out_with(path::RelayPolicy policy);
+[[nodiscard]] std::function<Layout(World&)> lay_out_with(Paths policy);
 
 // House is the standard four, set up through the API: a network, a resource "db" at
 // db.internal:5432 and "web" at web.internal:80, a service account "ci" that a rule gives access to

@@ -13,7 +13,7 @@ namespace {
 using namespace std::chrono_literals;
 
 Layout relayed(Layout layout) {
-  layout.policy = path::RelayPolicy::always_relay;
+  layout.policy = Paths::always_relay;
   return layout;
 }
 

@@ -100,9 +100,8 @@ TEST_CASE("always-relay: neither end probes, and the flow stays on the relay", "
 TEST_CASE("a rule that changes ends the flows that it forbids, and new ones obey it", "[sim]") {
   const bool is_never = GENERATE(true, false);
   CAPTURE(is_never);
-  House house(
-      seed_of(64), {.delay = 10ms},
-      lay_out_with(is_never ? path::RelayPolicy::always_relay : path::RelayPolicy::automatic));
+  House house(seed_of(64), {.delay = 10ms},
+              lay_out_with(is_never ? Paths::always_relay : Paths::any));
   INFO("replay: " << house.world.replay());
   REQUIRE(house.boot());
   house.world.run_for(1s);
@@ -118,7 +117,7 @@ TEST_CASE("a rule that changes ends the flows that it forbids, and new ones obey
 }
 
 TEST_CASE("only relays of the allowed region carry a flow, however near the others are", "[sim]") {
-  House house(seed_of(65), {.delay = 10ms}, lay_out_with(path::RelayPolicy::always_relay));
+  House house(seed_of(65), {.delay = 10ms}, lay_out_with(Paths::always_relay));
   INFO("replay: " << house.world.replay());
   house.add_relay("second", kSecondRelayAt);
   for (const IpAddress& end : {kClientAt.ip, kConnectorAt.ip}) {

@@ -17,7 +17,7 @@ const SocketAddress kElsewhere{IpAddress::v4({198, 18, 0, 44}), 40044};
 
 // Firewalled is a house whose servers take TCP links.
 struct Firewalled {
-  explicit Firewalled(std::uint64_t seed, path::RelayPolicy policy = path::RelayPolicy::automatic)
+  explicit Firewalled(std::uint64_t seed, Paths policy = Paths::any)
       : house(seed_of(seed), {}, lay_out_with(policy)) {
     house.world.set_tcp(true);
   }
@@ -113,7 +113,7 @@ TEST_CASE("when UDP is let through again, a live flow moves there, and the links
   const auto [is_client, is_connector] =
       GENERATE(std::pair(true, false), std::pair(false, true), std::pair(true, true));
   CAPTURE(is_client, is_connector);
-  Firewalled it(610, path::RelayPolicy::always_relay);
+  Firewalled it(610, Paths::always_relay);
   INFO("replay: " << it.house.world.replay());
   it.block(is_client, is_connector);
   REQUIRE(it.house.boot());
@@ -134,7 +134,7 @@ TEST_CASE("when UDP is let through again, a live flow moves there, and the links
 TEST_CASE("when UDP is blocked under a live flow, it goes on over TCP", "[sim]") {
   const auto [is_client, is_connector] =
       GENERATE(std::pair(true, false), std::pair(false, true), std::pair(true, true));
-  const auto policy = GENERATE(path::RelayPolicy::automatic, path::RelayPolicy::always_relay);
+  const auto policy = GENERATE(Paths::any, Paths::always_relay);
   CAPTURE(is_client, is_connector, policy);
   Firewalled it(620, policy);
   INFO("replay: " << it.house.world.replay());
@@ -157,7 +157,7 @@ TEST_CASE("when UDP is blocked under a live flow, it goes on over TCP", "[sim]")
 }
 
 TEST_CASE("a client that moves into a network without UDP goes on over TCP, and back", "[sim]") {
-  Firewalled it(630, path::RelayPolicy::always_relay);
+  Firewalled it(630, Paths::always_relay);
   INFO("replay: " << it.house.world.replay());
   it.house.world.block_udp(kElsewhere.ip, true);
   REQUIRE(it.house.boot());

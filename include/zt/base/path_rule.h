@@ -34,7 +34,11 @@
 
 namespace zt {
 
-enum class Paths : std::uint8_t { any, never_relay, always_relay };
+enum class Paths : std::uint8_t {
+  any,           // Direct if it works, the relay otherwise.
+  never_relay,   // The relay carries the handshake and the candidates, and no flow.
+  always_relay,  // Never direct.
+};
 enum class RelayUse : std::uint8_t {
   any,    // All relays are equal.
   only,   // The named ones, and no others.

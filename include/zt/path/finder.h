@@ -22,7 +22,7 @@
 //   Candidates are probed in this order: host addresses first, then configured, then observed; in
 //   each kind IPv6 before IPv4. Among pairs that work the one with the lowest cost is taken: its
 //   round trip, plus 0, 5 or 10 ms by kind, plus 1 ms for IPv4, plus 10 ms for each loss in its
-//   last 16 pings. A direct path is better than the relay whatever it costs; RelayPolicy says
+//   last 16 pings. A direct path is better than the relay whatever it costs; Paths says
 //   otherwise.
 //
 //   Upgrade   two pongs in a row, then the client migrates with validation. After a Downgrade the
@@ -94,6 +94,7 @@
 
 #include "zt/base/engine.h"
 #include "zt/base/ip.h"
+#include "zt/base/path_rule.h"
 #include "zt/base/random.h"
 #include "zt/base/time.h"
 #include "zt/path/allowance.h"
@@ -105,12 +106,6 @@ namespace zt::path {
 enum class SocketId : std::uint32_t {};    // Chosen by the owner; a socket that is opened anew is
                                            // another one.
 enum class PairNumber : std::uint32_t {};  // Not used twice within 2^32; 0 is none.
-
-enum class RelayPolicy : std::uint8_t {
-  automatic,     // Direct if it works, the relay otherwise.
-  always_relay,  // Never direct.
-  never_relay,   // The relay carries the handshake and the candidates, and no flow.
-};
 
 // LocalSocket is a socket that may be sent from.
 struct LocalSocket {
@@ -149,7 +144,7 @@ struct FlowsActive {
   bool is_active = false;
 };
 struct PolicyChanged {
-  RelayPolicy policy = RelayPolicy::automatic;
+  Paths policy = Paths::any;
 };
 
 // --- Outputs.
@@ -232,7 +227,7 @@ class PathFinder {
 
   // `random` draws nonces; it outlives the finder. `label` is of the connection's TLS exporter.
   PathFinder(const Limits& limits, wire::ProbeSender role, const wire::ProbeLabel& label,
-             RelayPolicy policy, Random& random, const Now& now);
+             Paths policy, Random& random, const Now& now);
   PathFinder(const PathFinder&) = delete;
   PathFinder& operator=(const PathFinder&) = delete;
   ~PathFinder() = default;
@@ -355,7 +350,7 @@ class PathFinder {
   Limits limits_;
   wire::ProbeSender role_;
   wire::ProbeLabel label_;
-  RelayPolicy policy_;
+  Paths policy_;
   Random& random_;
 
   std::vector<LocalSocket> sockets_;

@@ -97,7 +97,7 @@ class LinkActor final : public sim::Actor {
   void take_request(const quic::RequestReceived& request, const Now& now) {
     if (answer_status == 200) {
       paths_stream = request.stream;
-      link.paths().accept(request.stream, path::RelayPolicy::automatic, now);
+      link.paths().accept(request.stream, Paths::any, now);
     } else {
       (void)link.endpoint().respond(request.stream, {.status = answer_status}, true);
     }
@@ -199,7 +199,7 @@ struct PairOfLinks {
   }
   // look opens the search on a connection, in the client's way.
   void look(quic::ConnectionKey connection) {
-    client.link.paths().open(connection, kRelayAt, path::RelayPolicy::automatic, world.now());
+    client.link.paths().open(connection, kRelayAt, Paths::any, world.now());
     client.link.paths().set_active(connection, true, world.now());
     world.wake(client);
   }

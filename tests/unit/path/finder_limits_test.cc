@@ -294,7 +294,7 @@ PathFinder::Input random_input(Bench& bench, SeededRandom& random) {
     case 5:
       return MigrationFailed{number};
     case 6:
-      return PolicyChanged{static_cast<RelayPolicy>(random.below(3))};
+      return PolicyChanged{static_cast<Paths>(random.below(3))};
     default:
       return FlowsActive{random.below(2) == 0};
   }

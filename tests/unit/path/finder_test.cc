@@ -313,7 +313,7 @@ TEST_CASE("a pair that loses pings costs more") {
 
 TEST_CASE("always_relay tells no address, probes nothing and answers nothing") {
   for (const auto role : {wire::ProbeSender::client, wire::ProbeSender::connector}) {
-    Bench bench(role, RelayPolicy::always_relay);
+    Bench bench(role, Paths::always_relay);
     bench.rtts[kHost] = milliseconds(1);
     bench.start({host("10.0.0.2:5000")});
     bench.ping_from(kHost);
@@ -330,7 +330,7 @@ TEST_CASE("a policy that becomes always_relay leaves the path and withdraws the 
   Bench bench;
   bench.start({host("10.0.0.2:5000")});
   REQUIRE(bench.go_direct(kHost, milliseconds(10)));
-  bench.feed(PolicyChanged{RelayPolicy::always_relay});
+  bench.feed(PolicyChanged{Paths::always_relay});
   REQUIRE(bench.count<Downgrade>() == 1);
   CHECK(std::get<Downgrade>(bench.decisions.back().what).reason == DowngradeReason::policy);
   CHECK(bench.told.back().candidates.empty());
@@ -339,7 +339,7 @@ TEST_CASE("a policy that becomes always_relay leaves the path and withdraws the 
   bench.run_for(seconds(10));
   CHECK(bench.sent.size() == sent_count);
   // And back: at once.
-  bench.feed(PolicyChanged{RelayPolicy::automatic});
+  bench.feed(PolicyChanged{Paths::any});
   bench.run_for(milliseconds(50));
   CHECK(bench.is_live(kHost));
 }
@@ -351,14 +351,14 @@ TEST_CASE("a migration that was on its way when the policy forbade it is undone"
   bench.start({host("10.0.0.2:5000")});
   bench.run_for(milliseconds(50));
   REQUIRE(bench.count<Upgrade>() == 1);
-  bench.feed(PolicyChanged{RelayPolicy::always_relay});
+  bench.feed(PolicyChanged{Paths::always_relay});
   bench.feed(PathInUse{std::get<Upgrade>(bench.decisions[0].what).pair.number});
   REQUIRE(bench.count<Downgrade>() == 1);
   CHECK_FALSE(bench.finder.live().has_value());
 }
 
 TEST_CASE("under never_relay a death forbids the relay, and the way up has no delay") {
-  Bench bench(wire::ProbeSender::client, RelayPolicy::never_relay);
+  Bench bench(wire::ProbeSender::client, Paths::never_relay);
   bench.start({host("10.0.0.2:5000"), host("10.0.0.3:5000")});
   REQUIRE(bench.go_direct(kHost, milliseconds(10)));
   bench.run_for(seconds(1));

@@ -49,8 +49,7 @@ class Bench {
 
   Now now{Instant(seconds(1000)), UnixTime(std::chrono::hours(480'000))};
 
-  explicit Bench(wire::ProbeSender role = wire::ProbeSender::client,
-                 RelayPolicy policy = RelayPolicy::automatic)
+  explicit Bench(wire::ProbeSender role = wire::ProbeSender::client, Paths policy = Paths::any)
       : role_(role), finder(PathFinder::Limits{}, role, {}, policy, random_, now) {}
 
   // start gives both lists. Our own is one host address and a socket of both families.
