@@ -50,6 +50,7 @@ void ConnectorNode::start(const Now& now) {
 void ConnectorNode::drain(const Now& now) {
   if (std::exchange(is_draining_, true)) return;
   link_.paths().drain();
+  journal_.hurry(now);
   send_heartbeat(now);
 }
 

@@ -107,7 +107,7 @@ void FlowJournal::enter(const Self& self) {
 
 void FlowJournal::add(const FlowReport& report, const Now& now) {
   append(report.event, report.flow.text, to_json(report));
-  post(now);
+  gather(now);
 }
 
 void FlowJournal::append(FlowEvent kind, const std::string& flow, std::string event) {
@@ -159,7 +159,7 @@ void FlowJournal::follow(FlowEvent kind, const std::string& flow, const std::str
 
 void FlowJournal::session_up(const Now& now) {
   is_up_ = true;
-  retry_at_.reset();
+  is_failing_ = false;
   post(now);
 }
 
@@ -169,13 +169,14 @@ bool FlowJournal::take_answer(const CallAnswered& answered, const Now& now) {
   const bool is_taken = answered.status >= 200 && answered.status < 300;
   const bool is_refused = answered.status == 400 || answered.status == 422;
   if (is_taken || is_refused) {
+    is_failing_ = false;
     // What is malformed would be so for ever. The controller has kept what it could read.
     if (is_refused) refuse_batch(answered.status);
     drop_through(posted_through_);
     mark_gap(now);
-    post(now);
+    gather(now);
   } else {
-    retry_at_ = now.instant + limits_.retry;
+    retry(now);
   }
   return true;
 }
@@ -212,19 +213,30 @@ void FlowJournal::mark_gap(const Now& now) {
 bool FlowJournal::take_failure(const CallFailed& failed, const Now& now) {
   if (failed.call != call_) return false;
   call_.reset();
-  retry_at_ = now.instant + limits_.retry;
+  retry(now);
   return true;
 }
 
 void FlowJournal::handle_timeout(const Now& now) {
   if (keep_at_ && now.instant >= *keep_at_) keep_at_.reset();
-  if (!retry_at_ || now.instant < *retry_at_) return;
-  retry_at_.reset();
-  post(now);
+  if (post_at_ && now.instant >= *post_at_) post(now);
+}
+
+void FlowJournal::hurry(const Now& now) {
+  is_hurried_ = true;
+  if (!call_) post(now);
+}
+
+// gather posts what is worth a request, or sets the time for it.
+void FlowJournal::gather(const Now& now) {
+  if (call_ || reports_.empty() || !is_up_ || is_failing_) return;
+  if (is_hurried_ || reports_.size() >= limits_.batch_max) return post(now);
+  if (!post_at_) post_at_ = now.instant + limits_.gather_time;
 }
 
 void FlowJournal::post(const Now& now) {
-  if (call_ || reports_.empty() || !self_ || !is_up_ || retry_at_) return;
+  post_at_.reset();
+  if (call_ || reports_.empty() || !self_ || !is_up_) return;
   std::string body = R"({"events":[)";
   std::size_t count = 0;
   for (const Waiting& waiting : reports_) {
@@ -235,7 +247,12 @@ void FlowJournal::post(const Now& now) {
   }
   body += "]}";
   call_ = post_(std::move(body), now);
-  if (!call_) retry_at_ = now.instant + limits_.retry;
+  if (!call_) retry(now);
+}
+
+void FlowJournal::retry(const Now& now) {
+  is_failing_ = true;
+  post_at_ = now.instant + limits_.retry;
 }
 
 std::optional<KeepFlows> FlowJournal::poll_keep(const Now& now) {

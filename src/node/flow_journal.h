@@ -8,6 +8,9 @@
 //   controller has answered, the batch is dropped. A batch that fails is posted again. The
 //   controller takes each event once, by its id and kind, so a repetition does no harm.
 //
+//   A report waits a moment for others (`gather_time`), because a batch costs the controller a
+//   request and a commit whatever its size. A full batch does not wait, nor does a node that ends.
+//
 //   A node that has a place to keep things calls restore() once, with what an earlier run left
 //   there (node/flow_spool.h). From then on the journal says through poll_keep() what to append, or
 //   what to replace the whole by, and the owner does so before it carries out anything else of the
@@ -59,7 +62,8 @@ class FlowJournal {
   struct Limits {
     std::size_t reports_max = 65536;
     std::size_t open_max = 32768;
-    std::size_t batch_max = 128;
+    std::size_t batch_max = 512;
+    Duration gather_time = std::chrono::milliseconds(200);
     Duration retry = std::chrono::seconds(2);
     Duration keep_retry = std::chrono::seconds(10);
     // What is kept is replaced when it is larger than this and twice what still matters.
@@ -95,9 +99,11 @@ class FlowJournal {
   // take_answer returns whether the answer was the journal's.
   bool take_answer(const CallAnswered& answered, const Now& now);
   bool take_failure(const CallFailed& failed, const Now& now);
+  // hurry posts from now on without gathering: the node is about to end.
+  void hurry(const Now& now);
   void handle_timeout(const Now& now);
   [[nodiscard]] std::optional<Instant> next_deadline() const {
-    return earlier_of(retry_at_, keep_at_);
+    return earlier_of(post_at_, keep_at_);
   }
 
   [[nodiscard]] std::optional<KeepFlows> poll_keep(const Now& now);
@@ -119,7 +125,9 @@ class FlowJournal {
   void follow(FlowEvent kind, const std::string& flow, const std::string& event);
   void refuse_batch(int status);
   void mark_gap(const Now& now);
+  void gather(const Now& now);
   void post(const Now& now);
+  void retry(const Now& now);
   [[nodiscard]] std::string whole() const;
   [[nodiscard]] bool is_whole_better() const;
 
@@ -132,7 +140,9 @@ class FlowJournal {
   bool is_up_ = false;
   std::optional<http::CallKey> call_;
   std::uint64_t posted_through_ = 0;  // The number of the last report that `call_` carries.
-  std::optional<Instant> retry_at_;
+  std::optional<Instant> post_at_;    // When the next batch is due, or may be tried again.
+  bool is_failing_ = false;           // The last batch was not taken.
+  bool is_hurried_ = false;
   std::uint64_t lost_count_ = 0;
   std::uint64_t gap_count_ = 0;  // Given up since the controller last answered.
   std::deque<Notice> notices_;   // At most one for each call.

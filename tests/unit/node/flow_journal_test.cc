@@ -75,6 +75,13 @@ struct Machine {
     settle();
   }
 
+  // wait lets the time pass in which a report waits for others.
+  void wait() {
+    now.instant += limits.gather_time;
+    journal->handle_timeout(now);
+    settle();
+  }
+
   void answer(int status) {
     REQUIRE(journal->take_answer({.call = http::CallKey{call_count}, .status = status}, now));
     settle();
@@ -88,6 +95,7 @@ struct Machine {
     while (taken_count < posted.size()) {
       for (const wire::Json& event : posted[taken_count++]) take(event);
       answer(204);
+      wait();
     }
     posted.clear();
     return log;
@@ -165,10 +173,58 @@ TEST_CASE(
   CHECK(machine.deliver() == std::vector<std::string>{"flo_a denied"});
 }
 
+TEST_CASE("a report waits a moment for others, and a full batch for nobody") {
+  Machine machine({.batch_max = 3, .gather_time = 200ms});
+  machine.journal->session_up(machine.now);
+  machine.report("flo_a", FlowEvent::opened);
+  machine.report("flo_a", FlowEvent::closed);
+  CHECK(machine.posted.empty());
+  CHECK(machine.journal->next_deadline() == machine.now.instant + 200ms);
+  machine.now.instant += 200ms - 1ns;
+  machine.journal->handle_timeout(machine.now);
+  CHECK(machine.posted.empty());
+  machine.now.instant += 1ns;
+  machine.journal->handle_timeout(machine.now);
+  REQUIRE(machine.posted.size() == 1);
+  CHECK(machine.posted.back().size() == 2);
+
+  for (const char* flow : {"flo_b", "flo_c"}) machine.report(flow, FlowEvent::denied);
+  machine.answer(204);
+  CHECK(machine.posted.size() == 1);
+  machine.report("flo_d", FlowEvent::denied);
+  REQUIRE(machine.posted.size() == 2);
+  CHECK(machine.posted.back().size() == 3);
+  machine.answer(204);
+  CHECK(machine.journal->next_deadline() == std::nullopt);
+}
+
+TEST_CASE("a full batch does not hurry a controller that has just failed") {
+  Machine machine({.batch_max = 2, .retry = 2s});
+  machine.journal->session_up(machine.now);
+  for (const char* flow : {"flo_a", "flo_b"}) machine.report(flow, FlowEvent::denied);
+  REQUIRE(machine.posted.size() == 1);
+  machine.answer(503);
+  for (const char* flow : {"flo_c", "flo_d"}) machine.report(flow, FlowEvent::denied);
+  CHECK(machine.posted.size() == 1);
+  CHECK(machine.journal->next_deadline() == machine.now.instant + 2s);
+}
+
+TEST_CASE("a node that is about to end reports at once") {
+  Machine machine;
+  machine.journal->session_up(machine.now);
+  machine.report("flo_a", FlowEvent::opened);
+  machine.journal->hurry(machine.now);
+  REQUIRE(machine.posted.size() == 1);
+  machine.answer(204);
+  machine.report("flo_a", FlowEvent::closed);
+  CHECK(machine.posted.size() == 2);
+}
+
 TEST_CASE("a batch that is not answered, or with a failure, stays") {
   Machine machine;
   machine.journal->session_up(machine.now);
   machine.report("flo_a", FlowEvent::denied);
+  machine.wait();
   REQUIRE(machine.posted.size() == 1);
   machine.answer(503);
   CHECK(machine.journal->waiting_count() == 1);
@@ -205,6 +261,7 @@ TEST_CASE("the oldest is given up while it is on its way, and nothing else with 
   Machine machine({.reports_max = 2});
   machine.journal->session_up(machine.now);
   machine.report("flo_a", FlowEvent::denied);
+  machine.wait();
   machine.report("flo_b", FlowEvent::denied);
   machine.report("flo_c", FlowEvent::denied);
   machine.answer(204);
@@ -222,10 +279,12 @@ TEST_CASE("without a crash the place to keep does not grow") {
   Machine machine({.kept_size_min = 4096});
   machine.journal->session_up(machine.now);
   machine.report("flo_live", FlowEvent::opened);
+  machine.wait();
   machine.answer(204);
   std::size_t size_max = 0;
   for (int i = 0; i < 500; ++i) {
     machine.report("flo_" + std::to_string(i), FlowEvent::denied);
+    machine.wait();
     machine.answer(204);
     size_max = std::max(size_max, machine.disk.size());
   }
