@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fails when a file of ours breaks a rule that no compiler and no other tool checks."""
 import argparse
+import os
 import pathlib
 import re
 import sys
@@ -77,6 +78,16 @@ def check_headers(texts):
         yield name, f"{name}: no file includes it"
 
 
+def check_modes(files):
+    """Yields the scripts that cannot be executed: a story among them would never be told."""
+    for file in files:
+        path = ROOT / file
+        with path.open("rb") as content:
+            is_ours_to_run = content.read(2) == b"#!"
+        if is_ours_to_run and not os.access(path, os.X_OK):
+            yield file, f"{file}: chmod +x"
+
+
 def check(texts):
     """Returns (file, fault) pairs for a dictionary of names and texts."""
     faults = [(file, f"{file}:{number}: {fault}") for file, text in texts.items()
@@ -100,7 +111,7 @@ def main():
     parser.add_argument("--build", help="not used")
     parser.parse_args()
     files = [file for file in our_files() if not re.match(r"tests/(fuzz/corpus|golden)/", file)]
-    faults = check(read(files))
+    faults = check(read(files)) + list(check_modes(files))
     for _, fault in faults:
         print(fault)
     failed = len({file for file, _ in faults})

@@ -136,10 +136,10 @@ def is_denied(home):
 def revocations(home):
     cut(home, "deleting the rule", lambda: home.admin("rule", "delete", "echo"))
     is_denied(home)
-    event = home.wait_until("the log has the cut flow", lambda: next(
-        (event for event in home.admin_json("events", "--resource", "echo", "--event", "closed")
-         if event["reporter"] == "connector"), None))
-    home.check("the central log says why it ended", "revoked" in event["reason"], event["reason"])
+    home.wait_until("the central log says why the flow ended", lambda: any(
+        event["reporter"] == "connector" and "revoked" in event["reason"]
+        for event in home.admin_json("events", "--resource", "echo", "--event", "closed")))
+    home.check("the central log says why it ended", True)
 
     home.admin("rule", "create", "echo", "--subject", "svc:ci", "--resource", "echo")
     home.wait_until_reached(f"echo.internal:{ECHO}")
