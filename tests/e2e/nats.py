@@ -4,27 +4,18 @@
 it, and data flows in any case. Then rarer places: two routers in a row, both behind one, a firewall
 that lets nearly nothing out, IPv6, and routers that forget a flow.
 
-                  internet, a switch: 10.6.0.0/24
-       ┌─────────────┬──────┴──────┬──────────────┐
-   home-full …   home-sym     office-full …  office-sym     a router of each kind on each side:
-       │             │             │              │         10.6.0.N outside, 192.168.1.1 inside
-  laptop-full … laptop-sym      door-full …   door-sym      192.168.1.2 and 192.168.1.3
-
-All private networks have the same addresses, as homes and offices do. Clients and connectors stay
-up for the whole story, and the first contact of each two is a cell of the matrix. The routers are
-nftables; each is asked with plain sockets first whether it is what its name says."""
+The network is drawn in routers.py. Clients and connectors stay up for the whole story, and the
+first contact of each two is a cell of the matrix. Each router is asked with plain sockets first
+whether it is what its name says."""
 import concurrent.futures
 import itertools
-import socket
-import struct
 import time
-import typing
 
 import house
+from routers import (DOOR, DOOR_PORT, FORWARD, FULL, GATEWAY, KINDS, LAPTOP, LAPTOP_PORT, PORT,
+                     SYMMETRIC, Internet, forget_mappings, make_router, pairs, ping_until_direct,
+                     rules_of, start_door, start_laptop, way)
 
-LAPTOP, LAPTOP_PORT = "192.168.1.2", 41002
-DOOR, DOOR_PORT = "192.168.1.3", 41003
-GATEWAY = "192.168.1.1"
 RELAY_PORT = CONTROLLER_PORT = 443  # What the strictest firewall lets out.
 
 # Bounds with room for a busy machine; the figures are printed.
@@ -35,74 +26,9 @@ GAP_MAX = 5.0
 # by then the client's waits have grown to seconds.
 FORGOTTEN_MAX = 30.0
 
-# --- Routers
-
-ROUTER = """
-table ip nat {
-  set sent_to { type ipv4_addr; flags dynamic,timeout; timeout 2m; }
-  chain remember { type filter hook postrouting priority mangle
-    oifname != "lan" update @sent_to { ip daddr }
-  }
-  chain inbound { type nat hook prerouting priority dstnat
-    INBOUND
-  }
-  chain outbound { type nat hook postrouting priority srcnat
-    OUTBOUND
-  }
-}
-table ip filter {
-  chain through { type filter hook forward priority filter; policy drop
-    ct state established,related accept
-    ct status dnat accept
-    iifname "lan" accept
-  }
-  chain to_router { type filter hook input priority filter; policy drop
-    ct state established,related accept
-    iifname { "lan", "lo" } accept
-  }
-}
-"""
-FIREWALL_IPV6 = """
-table ip6 filter {
-  chain through { type filter hook forward priority filter; policy drop
-    ct state established,related accept
-    iifname "lan" accept
-  }
-}
-"""
-FORWARD = "dnat to udp dport map { 41002 : 192.168.1.2, 41003 : 192.168.1.3 }"
-
-
-class Kind(typing.NamedTuple):
-    """A kind of router by RFC 4787, under the name of RFC 3489.
-
-    `masquerade` keeps a port that is free, so the mapping does not depend on the destination."""
-    short: str
-    name: str
-    lets_in: frozenset  # Who is let in apart from who was sent to: "port", "address".
-    inbound: str = ""
-    outbound: str = 'oifname != "lan" masquerade'
-
-    @property
-    def is_symmetric(self):
-        return "fully-random" in self.outbound
-
-    @property
-    def is_strict(self):
-        return not self.lets_in
-
-
-KINDS = [
-    Kind("full", "full cone", frozenset({"port", "address"}),
-         inbound=f'iifname != "lan" {FORWARD}'),
-    Kind("addr", "address-restricted cone", frozenset({"port"}),
-         inbound=f'iifname != "lan" ip saddr @sent_to {FORWARD}'),
-    Kind("port", "port-restricted cone", frozenset()),
-    Kind("sym", "symmetric", frozenset(), outbound='oifname != "lan" masquerade fully-random'),
-]
-FULL, _, PORT, SYMMETRIC = KINDS
 # The places of connectors; each laptop forwards a port to each.
 DOORS = [*(f"door-{kind.short}" for kind in KINDS), "door-strict"]
+PORTS = {door: 10001 + number for number, door in enumerate(DOORS)}
 
 
 def can_be_direct(one, other):
@@ -110,76 +36,6 @@ def can_be_direct(one, other):
     its filter lets unknown ports in."""
     return not (one.is_symmetric and other.is_strict) and \
         not (other.is_symmetric and one.is_strict)
-
-
-class Site(typing.NamedTuple):
-    """A private network behind a router."""
-    kind: Kind
-    router: str
-    outside: str  # The router's address.
-    host: str     # Laptop or door.
-
-
-class Internet:
-    """Gives each router an address of its own."""
-
-    def __init__(self, home):
-        self.home, self.count = home, 1
-        home.add_switch("inet", "10.6.0.1/24")
-
-    def add_router(self, router, rules):
-        self.count += 1
-        outside = f"10.6.0.{self.count}"
-        self.home.add_host(router, f"{outside}/24", "inet", "10.6.0.1")
-        make_router(self.home, router, rules, f"{GATEWAY}/24")
-        return outside
-
-    def add_site(self, kind, place, host, address):
-        router = f"{place}-{kind.short}"
-        outside = self.add_router(router, rules_of(kind))
-        host = f"{host}-{kind.short}"
-        self.home.add_host(host, f"{address}/24", router, GATEWAY)
-        return Site(kind, router, outside, host)
-
-    def add_ipv6(self, sites):
-        """Gives sites IPv6 addresses that nothing translates; routers let answers in only."""
-        self.home.network("".join(f"on {host} sysctl -q -w net.ipv6.conf.all.forwarding=1;"
-                                  for host in ("inet", *(site.router for site in sites))))
-        self.home.must("inet", "ip", "address", "add", "fd06::1/64", "dev", "lan", "nodad")
-        for number, site in enumerate(sites, 2):
-            lan = f"fd06:{number}:"
-            self.home.must(site.router, "nft", "-f", "-", input=FIREWALL_IPV6)
-            for host, commands in {
-                "inet": [f"route add {lan}:/64 via fd06::{number}"],
-                site.router: [f"address add fd06::{number}/64 dev inet nodad",
-                              f"address add {lan}:1/64 dev lan nodad",
-                              "route add default via fd06::1"],
-                site.host: [f"address add {lan}:2/64 dev {site.router} nodad",
-                            f"route add default via {lan}:1"]}.items():
-                self.home.must(host, "ip", "-6", "-batch", "-", input="\n".join(commands) + "\n")
-
-
-def rules_of(kind):
-    return ROUTER.replace("INBOUND", kind.inbound).replace("OUTBOUND", kind.outbound)
-
-
-def make_router(home, router, rules, inside):
-    home.add_switch(router, inside)
-    # A frame from one port of the switch to another is nothing to the rules.
-    home.run(router, "sysctl", "-q", "-w", "net.bridge.bridge-nf-call-iptables=0")
-    home.must(router, "nft", "-f", "-", input=rules)
-
-
-def forget_mappings(home, router):
-    """Empties a router's table of mappings, as its restart does: "delete all" of ctnetlink."""
-    with home.inside(router), \
-            socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12) as netfilter:
-        delete_all, request_and_acknowledge = 0x102, 0x5
-        netfilter.send(struct.pack("=IHHII BBH", 20, delete_all, request_and_acknowledge, 1, 0,
-                                   socket.AF_INET, 0, 0))
-        error, = struct.unpack_from("=i", netfilter.recv(4096), 16)
-    if error != 0:
-        raise house.StoryError(f"{router} keeps its mappings: error {error}")
 
 
 def behaves(home, site, port):
@@ -207,61 +63,13 @@ def behaves(home, site, port):
                seen[0] == site.outside, f"seen as {seen}, heard {heard}")
 
 
-# --- Roles
-
-def target_of(door):
-    return f"{door}.internal:7"
-
-
-def start_door(home, door, router):
-    """Starts a connector, with a network of its own in which the router serves echo."""
-    name = target_of(door).split(":", maxsplit=1)[0]
-    home.add_name(GATEWAY, name, hosts=[door])
-    home.serve((GATEWAY, 7), house.echo, host=router)
-    home.admin("network", "create", door)
-    home.offer(door, name, tcp="7", network=door)
-    home.start_connector(door, door, "--udp-port", DOOR_PORT, host=door, network=door)
-
-
-def port_of(door):
-    """Returns the port that every client forwards to a door."""
-    return 10001 + DOORS.index(door)
-
-
-def start_laptop(home, laptop):
-    forwards = [flag for door in DOORS
-                for flag in ("--forward", f"{port_of(door)}={target_of(door)}")]
-    home.sign_in("--udp-port", LAPTOP_PORT, *forwards, direct=True, host=laptop)
-
-
-def way(home, laptop, door):
-    """Returns how a client reaches a connector: "direct REMOTE" or "relayed:RELAY REMOTE"."""
-    for connector in home.status(laptop)["connectors"]:
-        if connector["name"] == door and "path" in connector:
-            return f"{connector['path']} {connector['remote']}"
-    return ""
-
-
-def ping_until_direct(home, laptop, door, timeout):
-    """Returns the seconds until the path is direct, or none."""
-    pinged = home.client("ping", "--until-direct", "--timeout", timeout, target_of(door),
-                         host=laptop)
-    if pinged.returncode != 0:
-        return None
-    return float(pinged.stdout.split("direct after ")[1].split()[0])
-
-
-def pairs(home, laptop):
-    return home.client("status", "--paths", host=laptop).stdout
-
-
 # --- The matrix
 
 def meet(home, laptop, door):
     """Two sites see each other for the first time: returns seconds until direct, way, gap."""
     can = can_be_direct(laptop.kind, door.kind)
     seconds = ping_until_direct(home, laptop.host, door.host, DIRECT_WITHIN if can else RELAYED_FOR)
-    gap = house.EchoFlow(home, laptop.host, port_of(door.host)).exchange()
+    gap = house.EchoFlow(home, laptop.host, PORTS[door.host]).exchange()
     return seconds, way(home, laptop.host, door.host), gap
 
 
@@ -302,7 +110,7 @@ def strict_firewall(home, laptop):
     home.check("a connector that may send UDP to port 443 of relay and controller only: relayed",
                ping_until_direct(home, laptop, "door-strict", RELAYED_FOR) is None and
                way(home, laptop, "door-strict").startswith("relayed:"), pairs(home, laptop))
-    flow = house.EchoFlow(home, laptop, port_of("door-strict"))
+    flow = house.EchoFlow(home, laptop, PORTS["door-strict"])
     home.check("and data flows", flow.exchange() < GAP_MAX)
 
 
@@ -311,22 +119,22 @@ def two_routers(home, internet, door):
     home.add_host("home-inner", f"{LAPTOP}/24", "home-outer", GATEWAY)
     make_router(home, "home-inner", rules_of(PORT), "192.168.2.1/24")
     home.add_host("laptop-inner", "192.168.2.2/24", "home-inner", "192.168.2.1")
-    start_laptop(home, "laptop-inner")
+    start_laptop(home, "laptop-inner", PORTS)
     seconds = ping_until_direct(home, "laptop-inner", door.host, DIRECT_WITHIN)
     home.check(f"a client behind two routers, both port-restricted cones: direct after {seconds} s",
                seconds is not None, pairs(home, "laptop-inner"))
-    flow = house.EchoFlow(home, "laptop-inner", port_of(door.host))
+    flow = house.EchoFlow(home, "laptop-inner", PORTS[door.host])
     home.check("and data flows", flow.exchange() < GAP_MAX)
 
 
 def same_router(home, door):
     home.add_host("laptop-office", f"{LAPTOP}/24", door.router, GATEWAY)
-    start_laptop(home, "laptop-office")
+    start_laptop(home, "laptop-office", PORTS)
     seconds = ping_until_direct(home, "laptop-office", door.host, DIRECT_WITHIN)
     where = way(home, "laptop-office", door.host)
     home.check(f"both behind the same router: direct after {seconds} s, by the network's addresses",
                where == f"direct {DOOR}:{DOOR_PORT}", pairs(home, "laptop-office"))
-    flow = house.EchoFlow(home, "laptop-office", port_of(door.host))
+    flow = house.EchoFlow(home, "laptop-office", PORTS[door.host])
     flow.exchange()
     # Guests of a wireless network often cannot reach each other, but what is outside.
     home.must(door.router, "nft", "-f", "-", input=f"""
@@ -347,7 +155,7 @@ add rule ip nat outbound iifname "lan" oifname "lan" snat to {door.outside}
 
 def forgetful_routers(home, laptop, door, is_direct):
     expected = "direct" if is_direct else "relayed"
-    flow = house.EchoFlow(home, laptop.host, port_of(door.host))
+    flow = house.EchoFlow(home, laptop.host, PORTS[door.host])
     flow.exchange()
     home.check(f"a flow is {expected}", way(home, laptop.host, door.host).startswith(expected),
                way(home, laptop.host, door.host))
@@ -366,7 +174,7 @@ def ipv6(home, internet, laptop, door):
     home.wait_until("the path is direct over IPv6",
                     lambda: way(home, laptop.host, door.host).startswith("direct [fd"), 60)
     home.check(f"both get IPv6 behind firewalls: direct after {time.monotonic() - start:.2f} s",
-               house.EchoFlow(home, laptop.host, port_of(door.host)).exchange() < GAP_MAX)
+               house.EchoFlow(home, laptop.host, PORTS[door.host]).exchange() < GAP_MAX)
 
 
 def story(home):
@@ -385,7 +193,7 @@ def story(home):
     for door in DOORS:
         start_door(home, door, door.replace("door", "office"))
     for laptop in laptops:
-        start_laptop(home, laptop.host)
+        start_laptop(home, laptop.host, PORTS)
     matrix(home, laptops, doors)
 
     at_home, at_office = ({site.kind: site for site in sites} for sites in (laptops, doors))
