@@ -65,6 +65,13 @@ class Attributes {
     return take<std::uint32_t>(value);
   }
 
+  // An IPv4 address.
+  [[nodiscard]] std::optional<IpAddress> v4(unsigned type) const {
+    BytesView value = values_.at(type);
+    const auto octets = take<std::array<std::uint8_t, 4>>(value);
+    return octets && value.empty() ? std::optional(IpAddress::v4(*octets)) : std::nullopt;
+  }
+
   // Writes those that are present behind each other, each with its type and size.
   void append_to(Bytes& value, const auto& types) const {
     for (const unsigned type : types) {
@@ -153,6 +160,21 @@ void read_end(NetlinkReport& report, BytesView body) {
 }
 
 }  // namespace
+
+std::optional<RouteAnswer> read_route_answer(BytesView datagram) {
+  const auto header = take<nlmsghdr>(datagram);
+  if (!header || header->nlmsg_len < sizeof(nlmsghdr)) return std::nullopt;
+  if (header->nlmsg_type != RTM_NEWROUTE) return std::nullopt;  // An error: there is no route.
+  auto body = take_padded(datagram, header->nlmsg_len - sizeof(nlmsghdr));
+  if (!body) return std::nullopt;
+  const auto route = take<rtmsg>(*body);
+  if (!route || route->rtm_family != AF_INET || route->rtm_type != RTN_UNICAST) {
+    return std::nullopt;
+  }
+  const auto attributes = Attributes::parse(*body);
+  if (!attributes) return std::nullopt;
+  return RouteAnswer{.gateway = attributes->v4(RTA_GATEWAY)};
+}
 
 NetlinkReport read_netlink(BytesView datagram) {
   NetlinkReport report;

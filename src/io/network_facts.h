@@ -18,9 +18,11 @@
 
 #include <compare>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "zt/base/bytes.h"
+#include "zt/base/ip.h"
 
 namespace zt::io {
 
@@ -53,6 +55,15 @@ struct NetlinkReport {
   bool is_end = false;             // The answer to a question is complete, or has failed.
   int error_number = 0;            // Positive, if it has failed.
 };
+
+// RouteAnswer is what the kernel answers when it is asked for the route to an address.
+struct RouteAnswer {
+  std::optional<IpAddress> gateway;  // Absent: the address is on the link, or is our own.
+};
+
+// read_route_answer reads the IPv4 route of a datagram that answers RTM_GETROUTE; nothing if there
+// is none.
+[[nodiscard]] std::optional<RouteAnswer> read_route_answer(BytesView datagram);
 
 // read_netlink reads all messages of a datagram. Reading ends where a message is longer than the
 // datagram or shorter than its header; messages of other types are passed over.

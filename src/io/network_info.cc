@@ -2,14 +2,20 @@
 #include "io/network_info.h"
 
 #include <ifaddrs.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <memory>
 #include <optional>
 
 #include "io/descriptor.h"
 #include "io/native_address.h"
+#include "io/netlink.h"
+#include "io/network_facts.h"
 
 namespace zt::io {
 namespace {
@@ -35,6 +41,16 @@ std::optional<IpAddress> source_toward(const IpAddress& remote) {
   const auto source = local_address_of(socket.number());
   return source ? std::optional(source->ip) : std::nullopt;
 }
+
+// RouteQuestion asks which way packets to one IPv4 address go.
+struct RouteQuestion {
+  nlmsghdr header;
+  rtmsg body;
+  rtattr attribute;
+  std::array<std::uint8_t, 4> target;
+};
+static_assert(sizeof(RouteQuestion) ==
+              NLMSG_SPACE(sizeof(rtmsg)) + RTA_SPACE(sizeof(RouteQuestion::target)));
 
 }  // namespace
 
@@ -63,6 +79,28 @@ std::vector<IpAddress> default_sources() {
     if (const auto source = source_toward(somewhere)) sources.push_back(*source);
   }
   return sources;
+}
+
+std::optional<IpAddress> default_gateway() {
+  const auto socket = open_netlink(0);
+  if (!socket) return std::nullopt;
+  const auto& octets = kSomewhereV4.octets();
+  const RouteQuestion question{
+      .header = {.nlmsg_len = sizeof(RouteQuestion),
+                 .nlmsg_type = RTM_GETROUTE,
+                 .nlmsg_flags = NLM_F_REQUEST,
+                 .nlmsg_seq = 1,
+                 .nlmsg_pid = 0},
+      .body = {.rtm_family = AF_INET, .rtm_dst_len = 32},
+      .attribute = {.rta_len = RTA_LENGTH(sizeof(RouteQuestion::target)), .rta_type = RTA_DST},
+      .target = {octets[0], octets[1], octets[2], octets[3]}};
+  // The kernel answers before `send` returns.
+  if (::send(socket->number(), &question, sizeof question, 0) < 0) return std::nullopt;
+  std::array<std::byte, kNetlinkSizeMax> space{};
+  const auto datagram = receive_netlink(socket->number(), space);
+  if (!datagram) return std::nullopt;
+  const auto route = read_route_answer(*datagram);
+  return route ? route->gateway : std::nullopt;
 }
 
 }  // namespace zt::io

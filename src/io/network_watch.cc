@@ -12,45 +12,16 @@
 #include <span>
 #include <utility>
 
+#include "io/netlink.h"
+
 namespace zt::io {
 namespace {
 
-// The kernel writes answers into pieces of up to 32 KiB; its announcements are smaller.
-constexpr std::size_t kDatagramSizeMax = 32768;
 // A change of a link comes with some ten messages; more wait for the next turn.
 constexpr int kReceivesPerTurnMax = 64;
 
 constexpr std::uint32_t kGroups =
     RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE;
-
-union NetlinkAddress {
-  sockaddr generic;
-  sockaddr_nl netlink;
-};
-
-// Opens a socket that receives the announcements of `groups`, or none: only answers.
-std::expected<Descriptor, SocketError> open_socket(std::uint32_t groups) {
-  Descriptor socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
-  if (!socket.is_open()) return std::unexpected(to_socket_error(errno));
-  const NetlinkAddress local{.netlink = {.nl_family = AF_NETLINK, .nl_groups = groups}};
-  if (::bind(socket.number(), &local.generic, sizeof local.netlink) != 0) {
-    return std::unexpected(to_socket_error(errno));
-  }
-  return socket;
-}
-
-// Receives one datagram into `space`: nothing of it if the kernel is not its sender. Errors are
-// errno values: EAGAIN if there is none; any other one means that something got lost.
-std::expected<BytesView, int> receive(int socket, std::span<std::byte> space) {
-  NetlinkAddress sender{};
-  socklen_t sender_size = sizeof sender;
-  const ssize_t size = ::recvfrom(socket, space.data(), space.size(), MSG_DONTWAIT | MSG_TRUNC,
-                                  &sender.generic, &sender_size);
-  if (size < 0) return std::unexpected(errno);
-  if (sender_size != sizeof sender.netlink || sender.netlink.nl_pid != 0) return BytesView{};
-  if (std::cmp_greater(size, space.size())) return std::unexpected(EMSGSIZE);
-  return space.first(static_cast<std::size_t>(size));
-}
 
 struct Question {
   std::uint16_t type;
@@ -67,7 +38,7 @@ constexpr std::array kQuestions{Question{.type = RTM_GETLINK, .family = AF_UNSPE
 // one, therefore nothing here waits. Each question has its own socket: no announcement is among
 // the answers, and closing it ends an answer that is too large.
 std::expected<std::vector<NetworkFact>, SocketError> ask(const Question& question) {
-  const auto socket = open_socket(0);
+  const auto socket = open_netlink(0);
   if (!socket) return std::unexpected(socket.error());
   struct {
     nlmsghdr header;
@@ -83,10 +54,10 @@ std::expected<std::vector<NetworkFact>, SocketError> ask(const Question& questio
     return std::unexpected(to_socket_error(errno));
   }
   std::vector<NetworkFact> facts;
-  std::array<std::byte, kDatagramSizeMax> space{};
+  std::array<std::byte, kNetlinkSizeMax> space{};
   std::size_t answer_size = 0;
   while (answer_size <= NetworkWatch::kAnswerSizeMax) {
-    const auto datagram = receive(socket->number(), space);
+    const auto datagram = receive_netlink(socket->number(), space);
     if (!datagram) return std::unexpected(to_socket_error(datagram.error()));
     answer_size += datagram->size();
     NetlinkReport report = read_netlink(*datagram);
@@ -102,7 +73,7 @@ std::expected<std::vector<NetworkFact>, SocketError> ask(const Question& questio
 std::expected<std::unique_ptr<NetworkWatch>, SocketError> NetworkWatch::create(Loop& loop,
                                                                                Callback on_change) {
   // The socket comes first: what changes while the picture is taken is announced.
-  auto socket = open_socket(kGroups);
+  auto socket = open_netlink(kGroups);
   if (!socket) return std::unexpected(socket.error());
   auto picture = take_picture();
   if (!picture) return std::unexpected(picture.error());
@@ -138,10 +109,10 @@ std::expected<NetworkWatch::Picture, SocketError> NetworkWatch::take_picture() {
 }
 
 void NetworkWatch::listen() {
-  std::array<std::byte, kDatagramSizeMax> space{};
+  std::array<std::byte, kNetlinkSizeMax> space{};
   bool has_news = false;
   for (int i = 0; i < kReceivesPerTurnMax; ++i) {
-    const auto datagram = receive(socket_.number(), space);
+    const auto datagram = receive_netlink(socket_.number(), space);
     if (!datagram && datagram.error() == EAGAIN) break;
     // What got lost (ENOBUFS: we were too slow) may have been anything.
     has_news = has_news || !datagram || read_netlink(*datagram).has_news;

@@ -23,6 +23,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     ZT_ASSERT(fact.value.size() <= size);
     ZT_ASSERT(fact.kind != Kind::route || fact.interface_index == 0);
   }
+  const auto route = zt::io::read_route_answer(datagram);
+  ZT_ASSERT(!route || !route->gateway || route->gateway->is_v4());
   const auto front = zt::io::read_netlink(datagram.first(size / 2));
   ZT_ASSERT(front.facts.size() <= report.facts.size());
   for (std::size_t i = 0; i < front.facts.size(); ++i) {

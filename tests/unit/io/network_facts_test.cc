@@ -99,6 +99,35 @@ NetlinkReport read_flags(std::uint32_t flags) {
 
 }  // namespace
 
+TEST_CASE("the answer about a route says which gateway it has") {
+  const auto via = Messages().message(RTM_NEWROUTE, route()).attribute(RTA_GATEWAY, kAddress);
+  const auto answer = read_route_answer(via.bytes);
+  REQUIRE(answer);
+  CHECK(answer->gateway == IpAddress::v4(kAddress));
+
+  const auto on_link = read_route_answer(Messages().message(RTM_NEWROUTE, route()).bytes);
+  REQUIRE(on_link);
+  CHECK_FALSE(on_link->gateway);
+
+  // Of a gateway by IPv6, or one that is no address, nothing can be said.
+  const std::array<std::uint8_t, 16> v6{0xfe, 0x80};
+  CHECK_FALSE(
+      read_route_answer(Messages().message(RTM_NEWROUTE, route()).attribute(RTA_GATEWAY, v6).bytes)
+          ->gateway);
+}
+
+TEST_CASE("what is no answer about a route is none") {
+  rtmsg unreachable = route();
+  unreachable.rtm_type = RTN_UNREACHABLE;
+  CHECK_FALSE(read_route_answer(Messages().message(RTM_NEWROUTE, unreachable).bytes));
+  CHECK_FALSE(read_route_answer(Messages().message(NLMSG_ERROR, nlmsgerr{}).bytes));
+  const Bytes whole =
+      Messages().message(RTM_NEWROUTE, route()).attribute(RTA_GATEWAY, kAddress).bytes;
+  for (std::size_t size = 0; size < whole.size(); ++size) {
+    CHECK_FALSE(read_route_answer(BytesView(whole).first(size)));
+  }
+}
+
 TEST_CASE("a link is a fact while it is up, with the flags that tell of its carrier") {
   const auto up =
       read_netlink(Messages().message(RTM_NEWLINK, link(IFF_UP | IFF_RUNNING | IFF_PROMISC)).bytes);
