@@ -27,6 +27,7 @@
 #include "app/log.h"
 #include "app/name_lookups.h"
 #include "app/node_driver.h"
+#include "app/upnp_port.h"
 #include "io/loop.h"
 #include "io/resolver.h"
 #include "io/splice.h"
@@ -67,8 +68,8 @@ class ClientShell {
   // Without it a crash loses what the controller has not got yet. Call it before start.
   void keep_flows(const std::filesystem::path& path);
   void start();
-  // leave tells the peers that this is the end; after the loop's.
-  void leave() { driver_.leave(); }
+  // leave tells the peers and the gateway that this is the end; after the loop's.
+  void leave();
 
   // open asks for a flow; `on_answer` follows, never from inside open().
   [[nodiscard]] FlowKey open(const Authority& target, Protocol protocol, OnAnswer on_answer);
@@ -107,6 +108,7 @@ class ClientShell {
   LinkSockets links_;
   std::unique_ptr<FlowFile> flow_file_;
   io::UdpBuffers buffers_;
+  UpnpPort upnp_;  // After `buffers_`.
   std::unique_ptr<io::UdpPort> port_;
   std::unique_ptr<LocalNetwork> network_;
   std::map<FlowKey, std::unique_ptr<Flow>> flows_;

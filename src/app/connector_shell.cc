@@ -78,7 +78,11 @@ ConnectorShell::ConnectorShell(io::Loop& loop, io::Resolver& resolver, Random& r
       driver_(
           loop, node_, [this](Node::Effect& effect, const Now& now) { carry_out(effect, now); },
           [this](const Now& now) { move_datagrams(now); }),
-      links_(loop, {}, driver_.link_handlers()) {
+      links_(loop, {}, driver_.link_handlers()),
+      upnp_(loop, buffers_, random, [this](const path::UpnpAnswer& answer) {
+        node_.upnp_answered(answer, loop_.now());
+        driver_.settle();
+      }) {
   driver_.use_links(links_);
 }
 
@@ -101,6 +105,11 @@ void ConnectorShell::start() {
         driver_.settle();
       });
   network_->start();
+}
+
+void ConnectorShell::leave() {
+  upnp_.finish(UpnpPort::kFinishTime);
+  driver_.leave();
 }
 
 void ConnectorShell::drain() {
@@ -143,6 +152,10 @@ void ConnectorShell::carry_out(Node::Effect& effect, const Now& now) {
     links_.close(unwanted->link);
   } else if (auto* keep = std::get_if<node::KeepFlows>(&effect)) {
     flow_file_->keep(*keep);
+  } else if (const auto* upnp = std::get_if<path::UpnpWanted>(&effect)) {
+    upnp_.map(*upnp);
+  } else if (std::holds_alternative<path::UpnpUnwanted>(effect)) {
+    upnp_.unmap();
   } else if (const auto* notice = std::get_if<node::Notice>(&effect)) {
     write_notice(log_, *notice, now.unix_time);
   } else if (std::holds_alternative<Node::Drained>(effect)) {

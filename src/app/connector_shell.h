@@ -21,6 +21,7 @@
 #include "app/log.h"
 #include "app/name_lookups.h"
 #include "app/node_driver.h"
+#include "app/upnp_port.h"
 #include "io/loop.h"
 #include "io/resolver.h"
 #include "io/splice.h"
@@ -60,8 +61,8 @@ class ConnectorShell {
   // end_flows cuts what is left, before leave.
   void end_flows();
   [[nodiscard]] std::size_t flow_count() const { return node_.flow_count(); }
-  // leave tells the peers that this is the end; after the loop's.
-  void leave() { driver_.leave(); }
+  // leave tells the peers and the gateway that this is the end; after the loop's.
+  void leave();
 
  private:
   using Node = node::ConnectorNode;
@@ -88,6 +89,7 @@ class ConnectorShell {
   LinkSockets links_;
   std::unique_ptr<FlowFile> flow_file_;
   io::UdpBuffers buffers_;
+  UpnpPort upnp_;  // After `buffers_`.
   std::unique_ptr<io::UdpPort> port_;
   std::unique_ptr<LocalNetwork> network_;
   std::map<Node::FlowKey, std::unique_ptr<Flow>> flows_;

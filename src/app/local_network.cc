@@ -39,7 +39,8 @@ void LocalNetwork::read() {
              .is_v4 = port_.has_v4(),
              .is_v6 = port_.has_v6(),
              .addresses = std::move(*addresses),
-             .sources = io::default_sources()});
+             .sources = io::default_sources(),
+             .gateway = io::default_gateway()});
 }
 
 }  // namespace zt::app

@@ -120,6 +120,28 @@ Json family_json(const path::FamilyVerdict& family) {
           {"direct_peers", path::to_text(family.chance)}};
 }
 
+Json mapping_json(const Netcheck& check) {
+  const path::MappingStatus& status = check.mapping;
+  Json object = Json::object();
+  if (status.place) object["gateway"] = status.place->gateway.to_text();
+  if (const auto& mapping = status.mapping) {
+    const auto lifetime = std::chrono::duration_cast<std::chrono::seconds>(mapping->lifetime);
+    object["state"] = "mapped";
+    object["by"] = to_text(mapping->method);
+    object["external"] = mapping->external.to_text();
+    object["lifetime_s"] = lifetime.count();
+    object["text"] = fmt::format("{} by {}, for {} s and renewed", mapping->external.to_text(),
+                                 to_text(mapping->method), lifetime.count());
+  } else if (status.failure) {
+    object["state"] = to_text(*status.failure);
+    object["text"] = fmt::format("none: {}", explain(*status.failure));
+  } else {
+    object["state"] = to_text(check.mapping_need);
+    object["text"] = explain(check.mapping_need);
+  }
+  return object;
+}
+
 // --- Text. What a client of another version leaves out is shown as nothing.
 
 const Json& member(const Json& object, const char* name) {
@@ -187,6 +209,14 @@ std::string family_text(const char* name, const Json& family) {
   return text;
 }
 
+std::string mapping_text(const Json& mapping) {
+  const std::string text = printable(wire::text_or_empty(mapping, "text"));
+  if (text.empty()) return "";
+  const std::string gateway = printable(wire::text_or_empty(mapping, "gateway"));
+  if (gateway.empty()) return fmt::format("port map    {}\n", text);
+  return fmt::format("port map    {} (gateway {})\n", text, gateway);
+}
+
 }  // namespace
 
 bool Netcheck::is_udp_blocked() const {
@@ -214,7 +244,9 @@ Netcheck netcheck_of(const node::Link& link) {
                  .is_always_relayed = link.paths().policy() == Paths::always_relay,
                  .port = facts.port,
                  .advertised = facts.advertised,
-                 .nat = path::judge_network(facts)};
+                 .nat = path::judge_network(facts),
+                 .mapping = link.mapping(),
+                 .mapping_need = link.mapping_need()};
   for (const node::RelayPlace& place : link.places()) {
     Netcheck::Relay relay{.id = place.id,
                           .name = place.name,
@@ -254,6 +286,9 @@ std::string conclusion(const Netcheck& check) {
   if (check.port == 0) {
     return "whether direct paths work cannot be told: this machine's addresses cannot be read";
   }
+  if (check.mapping.mapping) {
+    return "direct paths are likely with any peer: the gateway lets them in at a port of its own";
+  }
   return about_direct_paths(check.nat);
 }
 
@@ -269,6 +304,7 @@ std::string netcheck_json(const Netcheck& check) {
                  {"advertised", Json::array()},
                  {"ipv4", family_json(check.nat.v4)},
                  {"ipv6", family_json(check.nat.v6)},
+                 {"port_mapping", mapping_json(check)},
                  {"conclusion", conclusion(check)}};
   object["path_rules"] = Json::array();
   for (const Netcheck::PathRuleOf& entry : check.path_rules) {
@@ -299,6 +335,7 @@ std::string netcheck_text(std::string_view json) {
   if (flag(object, "always_relay")) shown += "policy      relays only (--always-relay)\n";
   if (port != 0) shown += family_text("IPv4", member(object, "ipv4"));
   if (port != 0) shown += family_text("IPv6", member(object, "ipv6"));
+  if (port != 0) shown += mapping_text(member(object, "port_mapping"));
   Table relays({"RELAY", "ADDRESS", "BY", "ROUND TRIP", "SEES US AT", "STATE"});
   for (const Json& relay : member(object, "relays")) {
     relays.add({wire::text_or_empty(relay, "name"), wire::text_or_empty(relay, "address"),

@@ -19,6 +19,7 @@
 #include "zt/base/ip.h"
 #include "zt/base/time.h"
 #include "zt/path/nat_verdict.h"
+#include "zt/path/port_mapping.h"
 
 namespace zt::app {
 
@@ -47,6 +48,8 @@ struct Netcheck {
   std::uint16_t port = 0;  // 0: the machine does not tell its addresses.
   std::vector<SocketAddress> advertised;
   path::NatVerdict nat;
+  path::MappingStatus mapping;
+  node::MappingNeed mapping_need = node::MappingNeed::unknown;
   // PathRuleOf is a resource that may not be reached by any path.
   struct PathRuleOf {
     std::string resource;

@@ -11,6 +11,9 @@ namespace zt::app {
 void PathSettings::add_to(CLI::App& command) {
   command.add_flag("--always-relay", is_always_relayed,
                    "Never use a direct path; peers are not told this machine's addresses");
+  command.add_flag("--no-port-mapping", is_port_unmapped,
+                   "Do not ask the gateway for a port that lets peers in (PCP, NAT-PMP, UPnP-IGD). "
+                   "Behind a NAT it is asked for one, and told to take it back at the end");
   command.add_option("--udp-port", udp_port, "UDP port to send from; 0 takes any free one")
       ->capture_default_str();
   command.add_option("--advertise", advertised,
@@ -37,6 +40,7 @@ std::expected<void, std::string> PathSettings::apply(node::Link::Config& link) c
     }
     link.advertised.push_back(*address);
   }
+  link.mapping.is_wanted = !is_port_unmapped;
   if (is_always_relayed) link.paths.policy = Paths::always_relay;
   return {};
 }

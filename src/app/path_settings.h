@@ -14,6 +14,7 @@ namespace zt::app {
 
 struct PathSettings {
   bool is_always_relayed = false;
+  bool is_port_unmapped = false;
   std::uint16_t udp_port = 0;  // 0: any.
   std::vector<std::string> advertised;
 

@@ -130,6 +130,10 @@ void ClientNode::take_without_engine(Link::Event& event, const Now& now) {
     effects_.emplace_back(*link_unwanted);
   } else if (auto* notice = std::get_if<Notice>(&event)) {
     effects_.emplace_back(std::move(*notice));
+  } else if (const auto* upnp = std::get_if<path::UpnpWanted>(&event)) {
+    effects_.emplace_back(*upnp);
+  } else if (std::holds_alternative<path::UpnpUnwanted>(event)) {
+    effects_.emplace_back(path::UpnpUnwanted{});
   }
 }
 

@@ -69,9 +69,10 @@ class ClientNode {
     FlowKey flow{};
     std::string reason;
   };
-  using Effect = std::variant<Lookup, TcpLinkWanted, TcpLinkUnwanted, SignedIn, ViewChanged,
-                              FlowReady, FlowRefused, FlowReadable, FlowWritable, FlowAborted,
-                              FlowCut, KeepFlows, Refused, Notice>;
+  using Effect =
+      std::variant<Lookup, TcpLinkWanted, TcpLinkUnwanted, SignedIn, ViewChanged, FlowReady,
+                   FlowRefused, FlowReadable, FlowWritable, FlowAborted, FlowCut, KeepFlows,
+                   Refused, Notice, path::UpnpWanted, path::UpnpUnwanted>;
 
   // `random` outlives the node.
   ClientNode(const Config& config, Credential credential, Random& random);
@@ -87,10 +88,10 @@ class ClientNode {
 
   void set_local(const LocalPort& local, const Now& now) { link_.set_local(local, now); }
   void start(const Now& now);
-  // leave closes one connection, and returns false if there is none left. The newest is first: what
-  // goes through a relay has ended before the relay forgets this node. Only poll_transmit()
-  // follows.
-  bool leave(const Now& now) { return link_.endpoint().close_newest("the node ends", now.instant); }
+  // leave ends the gateway's mapping, then one connection at a time, and returns false if there is
+  // none left. The newest is first: what goes through a relay has ended before the relay forgets
+  // this node. Only poll_transmit() follows.
+  bool leave(const Now& now) { return link_.leave(now); }
   void handle(const quic::ReceivedDatagrams& datagrams, const Now& now);
   void handle_timeout(const Now& now);
   [[nodiscard]] std::optional<Effect> poll_effect(const Now& now);
@@ -105,6 +106,10 @@ class ClientNode {
   }
   void link_closed(const SocketAddress& link, std::string_view reason, const Now& now) {
     link_.link_closed(link, reason, now);
+  }
+  // upnp_answered is that of Link.
+  void upnp_answered(const path::UpnpAnswer& answer, const Now& now) {
+    link_.upnp_answered(answer, now);
   }
 
   // --- What the shell asks and answers.

@@ -83,7 +83,7 @@ void ConnectorNode::enter(const Standing& standing, const Now& now) {
           .tenant = standing.tenant, .network = standing.network, .connector = standing.connector},
       random_);
   take_keys(standing.jwks, now);
-  engine_->handle(connector::OwnAddressesChanged{own_addresses_}, now);
+  tell_own_addresses(now);
   take_engine_outputs(now);
 }
 
@@ -167,6 +167,13 @@ void ConnectorNode::take(Link::Event& event, const Now& now) {
     effects_.emplace_back(*link_unwanted);
   } else if (auto* notice = std::get_if<Notice>(&event)) {
     effects_.emplace_back(std::move(*notice));
+  } else if (const auto* upnp = std::get_if<path::UpnpWanted>(&event)) {
+    effects_.emplace_back(*upnp);
+  } else if (std::holds_alternative<path::UpnpUnwanted>(event)) {
+    effects_.emplace_back(path::UpnpUnwanted{});
+  } else if (std::holds_alternative<path::MappingChanged>(event) && engine_) {
+    tell_own_addresses(now);
+    take_engine_outputs(now);
   }
 }
 
@@ -465,8 +472,14 @@ void ConnectorNode::set_local(const LocalPort& local, const Now& now) {
   link_.set_local(local, now);
   own_addresses_ = local.addresses;
   if (!engine_) return;
-  engine_->handle(connector::OwnAddressesChanged{own_addresses_}, now);
+  tell_own_addresses(now);
   take_engine_outputs(now);
+}
+
+void ConnectorNode::tell_own_addresses(const Now& now) {
+  std::vector<IpAddress> addresses = own_addresses_;
+  if (const auto mapping = link_.mapping().mapping) addresses.push_back(mapping->external.ip);
+  engine_->handle(connector::OwnAddressesChanged{std::move(addresses)}, now);
 }
 
 std::optional<ConnectorNode::FlowDatagram> ConnectorNode::poll_datagram(const Now& now) {

@@ -92,9 +92,10 @@ class ConnectorNode {
   };
   struct Drained {};  // After drain(): no flow is left.
   // Refused is of node/controller_session.h: the node has to stop.
-  using Effect = std::variant<Lookup, TcpLinkWanted, TcpLinkUnwanted, DialWanted, FlowOpened,
-                              FlowDropped, FlowReadable, FlowWritable, FlowAborted, FlowCut,
-                              StandingChanged, KeepFlows, Refused, Notice, Drained>;
+  using Effect =
+      std::variant<Lookup, TcpLinkWanted, TcpLinkUnwanted, DialWanted, FlowOpened, FlowDropped,
+                   FlowReadable, FlowWritable, FlowAborted, FlowCut, StandingChanged, KeepFlows,
+                   Refused, Notice, Drained, path::UpnpWanted, path::UpnpUnwanted>;
 
   // `random` outlives the node. `credential` is KnownIdentity if and only if there is a standing.
   ConnectorNode(const Config& config, Credential credential, Random& random);
@@ -111,10 +112,10 @@ class ConnectorNode {
   void start(const Now& now);
   // drain begins the end: see above. Again: nothing.
   void drain(const Now& now);
-  // leave closes one connection, and returns false if there is none left. The newest is first: what
-  // goes through a relay has ended before the relay forgets this node. Only poll_transmit()
-  // follows.
-  bool leave(const Now& now) { return link_.endpoint().close_newest("the node ends", now.instant); }
+  // leave ends the gateway's mapping, then one connection at a time, and returns false if there is
+  // none left. The newest is first: what goes through a relay has ended before the relay forgets
+  // this node. Only poll_transmit() follows.
+  bool leave(const Now& now) { return link_.leave(now); }
   void handle(const quic::ReceivedDatagrams& datagrams, const Now& now);
   void handle_timeout(const Now& now);
   [[nodiscard]] std::optional<Effect> poll_effect(const Now& now);
@@ -130,6 +131,10 @@ class ConnectorNode {
   void link_closed(const SocketAddress& link, std::string_view reason, const Now& now) {
     link_.link_closed(link, reason, now);
   }
+  // upnp_answered is that of Link.
+  void upnp_answered(const path::UpnpAnswer& answer, const Now& now) {
+    link_.upnp_answered(answer, now);
+  }
 
   // --- Answers of the world.
 
@@ -140,7 +145,8 @@ class ConnectorNode {
               const Now& now);
   void flow_ended(FlowKey flow, std::uint64_t bytes_up, std::uint64_t bytes_down,
                   connector::FlowEnd cause, const Now& now);
-  // set_local is that of Link. The machine's own addresses are not dialled for others.
+  // set_local is that of Link. The machine's own addresses are not dialled for others, nor is the
+  // one that a gateway maps to our port.
   void set_local(const LocalPort& local, const Now& now);
 
   // --- Bytes of TCP flows.
@@ -171,6 +177,7 @@ class ConnectorNode {
   void take_told(WatchMessage& message, const Now& now);
   void take_keys(const std::string& jwks, const Now& now);
   void take_configuration(const std::string& token, const Now& now);
+  void tell_own_addresses(const Now& now);
   void bind_as_ruled(const Now& now);
   void take_endpoint_event(const quic::Event& event, const Now& now);
   void take_request(const quic::RequestReceived& received, const Now& now);

@@ -27,6 +27,13 @@ DirectPaths::Config paths_config(const Link::Config& config) {
   return paths;
 }
 
+// Peers are told no address of who is always relayed.
+MappedPort::Config mapping_config(const Link::Config& config) {
+  MappedPort::Config mapping = config.mapping;
+  if (config.paths.policy == Paths::always_relay) mapping.is_wanted = false;
+  return mapping;
+}
+
 }  // namespace
 
 Link::Link(const Config& config, Credential credential, Random& random)
@@ -35,6 +42,7 @@ Link::Link(const Config& config, Credential credential, Random& random)
       relays_(config.relays, endpoint_, links_, random),
       scout_(config.scout, relays_, endpoint_, random),
       paths_(paths_config(config), endpoint_, random),
+      mapped_port_(mapping_config(config), random),
       advertised_(config.advertised),
       drain_quiet_(config.drain_quiet) {}
 
@@ -54,7 +62,19 @@ void Link::set_local(const LocalPort& local, const Now& now) {
     scout_.network_changed(now);
     paths_.network_changed(now);
   }
+  place_mapping(now);
   tell_paths(now);
+}
+
+// place_mapping says what could be mapped, and what relays tell of the NAT before it.
+void Link::place_mapping(const Now& now) {
+  if (!local_) return;
+  std::optional<path::MappingPlace> place;
+  const auto source = std::ranges::find_if(local_->sources, &IpAddress::is_v4);
+  if (local_->is_v4 && local_->gateway && source != local_->sources.end()) {
+    place = {.gateway = *local_->gateway, .internal = {.ip = *source, .port = local_->port}};
+  }
+  mapped_port_.set_place(place, path::judge_network(network_facts()).v4.mapping, now);
 }
 
 // tell_paths says anew where peers may find us, the addresses of the machine first.
@@ -69,6 +89,10 @@ void Link::tell_paths(const Now& now) {
     candidates.push_back({.kind = kind, .address = address});
   };
   for (const SocketAddress& address : advertised_) add(wire::CandidateKind::configured, address);
+  // A port that is forwarded, whoever has arranged it.
+  if (const auto external = mapped_port_.external()) {
+    add(wire::CandidateKind::configured, *external);
+  }
   for (const auto& [relay, address] : observed_) add(wire::CandidateKind::observed, address);
   for (const IpAddress& ip : local_->addresses) {
     add(wire::CandidateKind::host, {.ip = ip, .port = local_->port});
@@ -79,6 +103,7 @@ void Link::tell_paths(const Now& now) {
 
 void Link::handle(const quic::ReceivedDatagrams& datagrams, const Now& now) {
   if (datagrams.bytes.empty()) return;  // No protocol of this port has empty datagrams.
+  if (mapped_port_.handle(datagrams, now)) return;
   quic::ReceivedDatagrams packets = datagrams;
   packets.remote = links_.from_wire(datagrams.remote);
   relays_.heard_from(packets.remote, now.instant);
@@ -114,6 +139,7 @@ void Link::handle_datagram(const quic::ReceivedDatagrams& datagram, const Now& n
 }
 
 std::optional<quic::Transmit> Link::poll_transmit(std::span<std::byte> buffer, const Now& now) {
+  if (auto request = mapped_port_.poll_transmit(buffer)) return request;
   if (auto probe = paths_.poll_transmit(buffer)) return probe;
   auto packets = endpoint_.poll_transmit(buffer, now.instant);
   if (!packets) return std::nullopt;
@@ -128,6 +154,7 @@ void Link::handle_timeout(const Now& now) {
   relays_.handle_timeout(now);
   scout_.handle_timeout(now);
   place_legs(now);
+  mapped_port_.handle_timeout(now);
   paths_.handle_timeout(now);
   leave_draining_relays(now);
 }
@@ -154,6 +181,11 @@ bool Link::is_used(const SocketAddress& remote) const {
   return std::ranges::any_of(peers_, [&](quic::ConnectionKey connection) {
     return endpoint_.remote_of(connection) == remote;
   });
+}
+
+bool Link::leave(const Now& now) {
+  if (mapped_port_.leave(now)) return true;
+  return endpoint_.close_newest("the node ends", now.instant);
 }
 
 void Link::link_opened(const SocketAddress& link, const SocketAddress& remote, const Now& now) {
@@ -188,6 +220,7 @@ std::optional<Link::Event> Link::poll_event(const Now& now) {
     place_legs(now);
     take_relay_events(now);  // Of legs that were given up.
     take_path_events();
+    take_mapping_events(now);
     while (auto wish = links_.poll_wish()) {
       std::visit([this](auto& each) { events_.emplace_back(std::move(each)); }, *wish);
     }
@@ -203,7 +236,7 @@ std::optional<Instant> Link::next_deadline() const {
       earlier_of(earlier_of(endpoint_.next_deadline(), paths_.next_deadline()),
                  earlier_of(controller_.next_deadline(),
                             earlier_of(relays_.next_deadline(), scout_.next_deadline())));
-  return earlier_of(of_parts, draining_checked_at_);
+  return earlier_of(earlier_of(of_parts, mapped_port_.next_deadline()), draining_checked_at_);
 }
 
 const RelayPlace* Link::place_of(const RelayId& relay) const {
@@ -293,8 +326,17 @@ void Link::take_path_events() {
   }
 }
 
+void Link::take_mapping_events(const Now& now) {
+  while (auto event = mapped_port_.poll_event()) {
+    if (std::holds_alternative<path::MappingChanged>(*event)) tell_paths(now);
+    std::visit([this](auto& each) { events_.emplace_back(std::move(each)); }, *event);
+  }
+}
+
 void Link::take_relay_events(const Now& now) {
+  bool has_news = false;
   while (auto event = relays_.poll_event()) {
+    has_news = true;
     if (auto* wanted = std::get_if<RelayLookupWanted>(&*event)) {
       const LookupKey key = look_up(wanted->relay);
       events_.emplace_back(Lookup{.key = key, .name = wanted->name});
@@ -335,6 +377,7 @@ void Link::take_relay_events(const Now& now) {
       events_.emplace_back(std::move(*unbound));
     }
   }
+  if (has_news) place_mapping(now);
   while (const auto wanted = scout_.poll_lookup()) {
     events_.emplace_back(Lookup{.key = look_up(OfScout{wanted->relay}), .name = wanted->name});
   }

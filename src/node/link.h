@@ -15,8 +15,8 @@
 //   shell makes. Names of links end here: handle() and poll_transmit() translate them
 //   (node/tcp_links.h).
 //
-//   Peers are told these addresses: the machine's own, those that relays see us from, and those
-//   that the operator has configured.
+//   Peers are told these addresses: the machine's own, those that relays see us from, those that
+//   the operator has configured, and the one that a gateway maps to our port (node/mapped_port.h).
 //
 //   A relay that drains is left when another one is bound and no connection to a peer has used its
 //   address for `drain_quiet`. The client moves its connections (Reroute of client/engine.h); the
@@ -35,6 +35,7 @@
 
 #include "node/controller_session.h"
 #include "node/direct_paths.h"
+#include "node/mapped_port.h"
 #include "node/notice.h"
 #include "node/relay_bindings.h"
 #include "node/relay_scout.h"
@@ -60,6 +61,7 @@ struct LocalPort {
   bool is_v6 = false;
   std::vector<IpAddress> addresses;  // All of the machine, loopback included.
   std::vector<IpAddress> sources;    // From which packets leave by the default routes.
+  std::optional<IpAddress> gateway;  // Of the IPv4 default route.
 
   friend bool operator==(const LocalPort&, const LocalPort&) = default;
 };
@@ -74,6 +76,7 @@ class Link {
     quic::Endpoint::Config endpoint;
     DirectPaths::Config paths;
     std::vector<SocketAddress> advertised;  // Candidates of the operator: forwarded ports.
+    MappedPort::Config mapping;             // Not used under always_relay.
     // What the peers had sent that way before they knew has arrived by then.
     Duration drain_quiet = std::chrono::seconds(1);
   };
@@ -83,7 +86,8 @@ class Link {
   using Event =
       std::variant<Lookup, TcpLinkWanted, TcpLinkUnwanted, Notice, Admitted, Refused, SessionUp,
                    SessionDown, Told, HeartbeatDue, CallAnswered, CallFailed, RelayBound,
-                   RelayUnbound, RelayDraining, PathChanged, PeerDraining, quic::Event>;
+                   RelayUnbound, RelayDraining, PathChanged, PeerDraining, path::UpnpWanted,
+                   path::UpnpUnwanted, path::MappingChanged, quic::Event>;
 
   // `random` outlives the link.
   Link(const Config& config, Credential credential, Random& random);
@@ -99,6 +103,13 @@ class Link {
   void handle_timeout(const Now& now);
   [[nodiscard]] std::optional<quic::Transmit> poll_transmit(std::span<std::byte> buffer,
                                                             const Now& now);
+  // leave ends what others keep for us, one thing after the other: the gateway's mapping, then
+  // connections, the newest first. It returns false if nothing is left.
+  bool leave(const Now& now);
+  // upnp_answered answers UpnpWanted.
+  void upnp_answered(const path::UpnpAnswer& answer, const Now& now) {
+    mapped_port_.upnp_answered(answer, now);
+  }
   // link_opened and link_closed answer TcpLinkWanted, once for each way that it goes. `remote` is
   // the address that answered. Links that are not known any more are ignored.
   void link_opened(const SocketAddress& link, const SocketAddress& remote, const Now& now);
@@ -131,6 +142,9 @@ class Link {
   // place_of returns what the controller said about a relay, places about all.
   [[nodiscard]] const RelayPlace* place_of(const RelayId& relay) const;
   [[nodiscard]] const std::vector<RelayPlace>& places() const { return places_; }
+  // mapping tells how the gateway maps our port, or why not.
+  [[nodiscard]] path::MappingStatus mapping() const { return mapped_port_.status(); }
+  [[nodiscard]] MappingNeed mapping_need() const { return mapped_port_.need(); }
   // network_facts returns what is known of the network: by set_local, and by the relays that we
   // are bound at. Before set_local nothing is.
   [[nodiscard]] path::NetworkFacts network_facts() const;
@@ -147,6 +161,8 @@ class Link {
   void take_session_events(const Now& now);
   void take_relay_events(const Now& now);
   void take_path_events();
+  void take_mapping_events(const Now& now);
+  void place_mapping(const Now& now);
   void tell_paths(const Now& now);
   void leave_draining_relays(const Now& now);
   [[nodiscard]] bool is_used(const SocketAddress& remote) const;
@@ -163,6 +179,7 @@ class Link {
   RelayBindings relays_;
   RelayScout scout_;
   DirectPaths paths_;
+  MappedPort mapped_port_;
   std::vector<SocketAddress> advertised_;
   Duration drain_quiet_;
   std::set<quic::ConnectionKey> peers_;         // Connections with clients or connectors.

@@ -48,7 +48,7 @@ LIBRARIES = {
     "http": ["llhttp.h", "openssl/"],
     "store": ["sqlite3.h"],
     "io": ["asio", "ares"],
-    "app": ["asio", "CLI/", "toml++/"],
+    "app": ["asio", "CLI/", "toml++/", "igd_desc_parse.h", "minixml.h", "upnpreplyparse.h"],
 }
 
 # The modules that may touch the world: clocks, sockets, files, entropy, threads, the environment.

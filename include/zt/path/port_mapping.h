@@ -33,8 +33,8 @@
 //
 // Shape: base/engine.h. IPv4 only: in IPv6 there is nothing to map, and finders open firewalls
 //   themselves.
-// Limits   One mapping. An answer counts only while a request waits for it, so a gateway can change
-//          our mind at most once a request: at most every renew_min, and that if it asks for it.
+// Limits   One mapping. An answer counts only while a request waits for it, so whatever is
+//          answered, our mind changes at most once for each request of ours.
 // Time     Deadlines are checked on every call. What the gateway says of time is clamped.
 // Threats  What is made of all this is one more address that peers probe under a key
 // (wire/probe.h):
@@ -126,6 +126,7 @@ struct UpnpMapped {
 struct UpnpFailed {
   MappingFailure failure = MappingFailure::no_answer;
 };
+using UpnpAnswer = std::variant<UpnpMapped, UpnpFailed>;
 
 // --- Outputs.
 

@@ -60,6 +60,37 @@ Netcheck laptop() {
   return check;
 }
 
+TEST_CASE("a netcheck tells how the gateway maps the port, or why not") {
+  Netcheck check = laptop();
+  check.mapping_need = node::MappingNeed::no_nat;
+  CHECK(netcheck_text(netcheck_json(check)).contains("port map    not needed: there is no NAT\n"));
+
+  check.mapping_need = node::MappingNeed::needed;
+  check.mapping.place = {.gateway = IpAddress::v4({192, 168, 1, 1}),
+                         .internal = at("192.168.1.5:40000")};
+  CHECK(netcheck_text(netcheck_json(check))
+            .contains("port map    the gateway is being asked (gateway 192.168.1.1)\n"));
+
+  check.mapping.failure = path::MappingFailure::not_public;
+  const auto failed = wire::parse_json_object(netcheck_json(check));
+  CHECK(failed["port_mapping"]["state"] == "not_public");
+  CHECK(netcheck_text(netcheck_json(check)).contains("port map    none: the gateway's external"));
+
+  check.mapping.failure.reset();
+  check.mapping.mapping = {.method = path::MappingMethod::pcp,
+                           .external = at("8.0.0.1:40000"),
+                           .lifetime = std::chrono::minutes(10),
+                           .expires = {}};
+  const auto mapped = wire::parse_json_object(netcheck_json(check));
+  CHECK(mapped["port_mapping"]["state"] == "mapped");
+  CHECK(mapped["port_mapping"]["by"] == "PCP");
+  CHECK(mapped["port_mapping"]["external"] == "8.0.0.1:40000");
+  CHECK(mapped["port_mapping"]["lifetime_s"] == 600);
+  CHECK(netcheck_text(netcheck_json(check))
+            .contains("port map    8.0.0.1:40000 by PCP, for 600 s and renewed (gateway"));
+  CHECK(conclusion(check).starts_with("direct paths are likely with any peer"));
+}
+
 TEST_CASE("a netcheck works if the controller is up and a relay is bound, and only then") {
   for (const bool is_up : {false, true}) {
     for (const bool is_bound : {false, true}) {
@@ -204,6 +235,7 @@ IPv4        usable: a relay is bound by it
   addresses 192.168.1.5
   NAT       unknown: there is a NAT, and with one relay its mapping cannot be told
 IPv6        this machine has no address of it
+port map    not asked for: no relay tells by UDP whether there is a NAT
 
 RELAY  ADDRESS            BY    ROUND TRIP  SEES US AT    STATE
 ams    ams.example:443    IPv4  7.0 ms      8.0.0.1:5000  bound
