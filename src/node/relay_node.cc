@@ -175,7 +175,8 @@ void RelayNode::judge_bindings(const Now& now) {
 void RelayNode::take_endpoint_event(const quic::Event& event, const Now& now) {
   if (const auto* ready = std::get_if<quic::ConnectionReady>(&event)) {
     if (ready->is_accepted && ready->peer) {
-      peers_.emplace(ready->connection, ready->peer->certificate);
+      peers_.emplace(ready->connection,
+                     Peer{.certificate = ready->peer->certificate, .remote = ready->remote});
     }
   } else if (const auto* closed = std::get_if<quic::ConnectionClosed>(&event)) {
     peers_.erase(closed->connection);
@@ -184,11 +185,10 @@ void RelayNode::take_endpoint_event(const quic::Event& event, const Now& now) {
       if (stream.connection == closed->connection) streams.push_back(stream);
     }
     for (const quic::StreamKey& stream : streams) unbind(stream, now);
+    std::erase_if(waiting_,
+                  [&](const auto& entry) { return entry.first.connection == closed->connection; });
   } else if (const auto* moved = std::get_if<quic::ConnectionMoved>(&event)) {
-    for (const auto& [stream, key] : keys_) {
-      if (stream.connection == moved->connection) engine_.move(key, moved->remote, now);
-    }
-    take_engine_outputs();
+    follow(*moved, now);
   } else if (const auto* request = std::get_if<quic::RequestReceived>(&event)) {
     take_request(*request, now);
   } else if (const auto* readable = std::get_if<quic::StreamReadable>(&event)) {
@@ -207,6 +207,34 @@ void RelayNode::take_endpoint_event(const quic::Event& event, const Now& now) {
   }
 }
 
+// follow takes the bindings of a connection to where that has been validated, and then what was
+// asked for from there.
+void RelayNode::follow(const quic::ConnectionMoved& moved, const Now& now) {
+  const auto peer = peers_.find(moved.connection);
+  if (peer == peers_.end()) return;
+  peer->second.remote = moved.remote;
+  for (const auto& [stream, key] : keys_) {
+    if (stream.connection == moved.connection) engine_.move(key, moved.remote, now);
+  }
+  take_engine_outputs();
+  std::map<quic::StreamKey, http::Request> waiting;
+  std::erase_if(waiting_, [&](auto& entry) {
+    if (entry.first.connection != moved.connection) return false;
+    waiting.emplace(entry.first, std::move(entry.second));
+    return true;
+  });
+  for (const auto& [stream, request] : waiting) {
+    take_request({.stream = stream, .request = request, .is_end = false}, now);
+  }
+}
+
+bool RelayNode::is_full(quic::ConnectionKey connection) const {
+  const auto is_its = [&](const auto& entry) { return entry.first.connection == connection; };
+  const auto held = static_cast<std::size_t>(std::ranges::count_if(keys_, is_its));
+  const auto waiting = static_cast<std::size_t>(std::ranges::count_if(waiting_, is_its));
+  return std::max(held, waiting) >= config_.bindings_per_connection_max;
+}
+
 void RelayNode::take_request(const quic::RequestReceived& received, const Now& now) {
   const quic::StreamKey& stream = received.stream;
   const http::Request& request = received.request;
@@ -217,22 +245,25 @@ void RelayNode::take_request(const quic::RequestReceived& received, const Now& n
   const auto peer = peers_.find(stream.connection);
   const auto remote = link_.endpoint().remote_of(stream.connection);
   if (peer == peers_.end() || !remote) return refuse(stream, 403, "no client certificate");
-  const auto held = std::ranges::count_if(
-      keys_, [&](const auto& entry) { return entry.first.connection == stream.connection; });
-  if (static_cast<std::size_t>(held) >= config_.bindings_per_connection_max) {
+  if (is_full(stream.connection)) {
     return refuse(stream, 429, "too many bindings on one connection");
   }
+  if (*remote != peer->second.remote) {
+    waiting_.emplace(stream, request);
+    return;
+  }
   const Secret presented = bearer_token(request.fields, "proxy-authorization");
-  const auto token = grant::verify(
-      presented.reveal(), tenants_,
-      grant::RelayTokenExpectations{.node_certificate = peer->second, .now = now.unix_time});
+  const auto token =
+      grant::verify(presented.reveal(), tenants_,
+                    grant::RelayTokenExpectations{.node_certificate = peer->second.certificate,
+                                                  .now = now.unix_time});
   if (!token) return refuse(stream, 403, to_text(token.error()));
   const policy::BindRequest asked{
       .tenant = token->tenant,
       .token_certificate = token->node_certificate,
       .not_before = token->not_before - grant::RelayTokenExpectations::kLeewayMax,
       .expires = token->expires_at,
-      .certificate = peer->second};
+      .certificate = peer->second.certificate};
   const policy::BindVerdict verdict = policy::judge_bind(policy_, asked, now.unix_time);
   if (verdict != policy::BindVerdict::allowed) return refuse(stream, 403, to_text(verdict));
   if (is_draining_ && !engine_.is_bound(token->route, now.instant)) {
@@ -243,8 +274,8 @@ void RelayNode::take_request(const quic::RequestReceived& received, const Now& n
   const auto bound = engine_.bind({.key = key,
                                    .route = token->route,
                                    .tenant = token->tenant,
-                                   .certificate = peer->second,
-                                   .source = *remote,
+                                   .certificate = peer->second.certificate,
+                                   .source = peer->second.remote,
                                    .expires = token->expires_at},
                                   now);
   if (!bound) return refuse(stream, 503, relay::to_text(bound.error()));
@@ -284,6 +315,7 @@ void RelayNode::refuse(const quic::StreamKey& stream, const http::Response& resp
 }
 
 void RelayNode::unbind(const quic::StreamKey& stream, const Now& now) {
+  waiting_.erase(stream);
   const auto key = binding_of(stream);
   if (!key) return;
   engine_.unbind(*key, now);

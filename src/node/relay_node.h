@@ -8,8 +8,10 @@
 //   their routes and the controller speaks; or nowhere. To bind, a node opens an extended CONNECT
 //   on an authenticated connection and shows a relay token, which is verified here without asking
 //   anybody. The binding lives while that stream is open and the token valid, and follows the
-//   connection when its address changes. Whose certificate the controller has blocked, or whose
-//   tenant the relay serves no longer, is unbound at once (policy::judge_bind).
+//   connection to an address that QUIC has validated. Until then a request from there waits: nobody
+//   aims what is forwarded to him at an address that is not his. Whose certificate the controller
+//   has blocked, or whose tenant the relay serves no longer, is unbound at once
+//   (policy::judge_bind).
 //
 //   drain() tells every bound node that the relay will end (wire/draining.h), and the controller.
 //   From then on only what is bound already is bound anew, so that a token that is renewed, or an
@@ -21,7 +23,7 @@
 //   it. When the link is closed, what is bound there ends.
 //
 // Limits   relay::Engine::Limits; one connection holds at most bindings_per_connection_max
-//          bindings.
+//          bindings, and as many requests that wait.
 // Threats  The relay has no key of the traffic that it forwards. What it answers to strangers is
 //          at most QUIC's own handshake, which is limited to three times what they sent.
 
@@ -116,6 +118,11 @@ class RelayNode {
     policy::BindRequest request;
   };
 
+  struct Peer {
+    Digest certificate;
+    SocketAddress remote;  // The last one that it has proved to be at.
+  };
+
   void take_link_events(const Now& now);
   void take_engine_outputs();
   void take_told(const WatchMessage& message, const Now& now);
@@ -123,6 +130,8 @@ class RelayNode {
   void judge_bindings(const Now& now);
   void take_endpoint_event(const quic::Event& event, const Now& now);
   void take_request(const quic::RequestReceived& received, const Now& now);
+  void follow(const quic::ConnectionMoved& moved, const Now& now);
+  [[nodiscard]] bool is_full(quic::ConnectionKey connection) const;
   void refuse(const quic::StreamKey& stream, int status, std::string_view details);
   void refuse(const quic::StreamKey& stream, const http::Response& response,
               std::string_view details);
@@ -142,7 +151,8 @@ class RelayNode {
   std::uint64_t next_binding_ = 1;
   std::map<relay::BindingKey, Binding> bindings_;
   std::map<quic::StreamKey, relay::BindingKey> keys_;
-  std::map<quic::ConnectionKey, Digest> peers_;  // Accepted connections and their certificates.
+  std::map<quic::ConnectionKey, Peer> peers_;         // Accepted connections.
+  std::map<quic::StreamKey, http::Request> waiting_;  // For their peer's address to be validated.
   std::deque<Effect> effects_;
 };
 

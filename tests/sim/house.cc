@@ -65,8 +65,22 @@ ControllerActor::ControllerActor(World& world, std::uint64_t seed) : world_(worl
                                      world.now().unix_time);
   REQUIRE(made);
   made_ = std::move(*made);
+  start();
+}
+
+void ControllerActor::start() {
   node_.emplace(controller_config(made_->https, random_), *store_, random_);
-  node_->start(world.now());
+  node_->start(world_.now_of(*this));
+}
+
+void ControllerActor::crash() {
+  world_.crash(*this);
+  node_.reset();
+}
+
+void ControllerActor::restart() {
+  start();
+  world_.attach(*this, kControllerAt);
 }
 
 void ControllerActor::handle(const quic::ReceivedDatagrams& datagrams, const Now& now) {
@@ -106,40 +120,63 @@ Json ControllerActor::ask(std::string_view method, const std::string& path, cons
 
 // --- RelayActor
 
-RelayActor::RelayActor(World& world, std::uint64_t seed, Secret token)
+RelayActor::RelayActor(World& world, std::uint64_t seed, Secret token, const SocketAddress& address)
     : world_(world),
+      address_(address),
       random_(seed),
-      identity_(crypto::Identity::create("relay", world.now().unix_time)),
-      node_({.link = link_config(identity_, controller_authority(),
-                                 enrolment_of(token, "relay").second, random_, true)},
-            enrolment_of(token, "relay").first, random_, *this) {
-  node_.start(world.now());
+      identity_(crypto::Identity::create("relay", world.now().unix_time)) {
+  auto [enrolment, pin] = enrolment_of(token, "relay");
+  pin_ = pin;
+  start(std::move(enrolment));
+}
+
+void RelayActor::start(node::Credential credential) {
+  node::DatagramSink& sink = *this;
+  node_.emplace(node::RelayNode::Config{.link = link_config(identity_, controller_authority(), pin_,
+                                                            random_, true),
+                                        .standing = standing_},
+                std::move(credential), random_, sink);
+  node_->start(world_.now_of(*this));
+}
+
+void RelayActor::crash() {
+  world_.crash(*this);
+  node_.reset();
+}
+
+void RelayActor::restart() {
+  REQUIRE(standing_);
+  start(node::KnownIdentity{});
+  world_.attach(*this, address_);
 }
 
 void RelayActor::handle(const quic::ReceivedDatagrams& datagrams, const Now& now) {
-  node_.handle(datagrams, now);
+  node_->handle(datagrams, now);
 }
 void RelayActor::handle_timeout(const Now& now) {
-  node_.handle_timeout(now);
+  node_->handle_timeout(now);
 }
 void RelayActor::settle(const Now& now) {
-  while (const auto effect = node_.poll_effect(now)) {
+  while (const auto effect = node_->poll_effect(now)) {
     if (std::holds_alternative<node::RelayNode::Drained>(*effect)) is_drained = true;
+    if (const auto* changed = std::get_if<node::RelayNode::StandingChanged>(&*effect)) {
+      standing_ = changed->standing;
+    }
   }
 }
 void RelayActor::drain() {
-  node_.drain(world_.now_of(*this));
+  node_->drain(world_.now_of(*this));
   world_.wake(*this);
 }
 std::optional<quic::Transmit> RelayActor::poll_transmit(std::span<std::byte> buffer,
                                                         const Now& now) {
-  return node_.poll_transmit(buffer, now);
+  return node_->poll_transmit(buffer, now);
 }
 std::optional<Instant> RelayActor::next_deadline() const {
-  return node_.next_deadline();
+  return node_->next_deadline();
 }
 void RelayActor::link_closed(const SocketAddress& link, const Now& now) {
-  node_.link_closed(link, now);
+  node_->link_closed(link, now);
 }
 void RelayActor::send(const SocketAddress& remote, std::span<const std::byte> bytes,
                       std::size_t segment_size, std::uint8_t ecn) {
@@ -188,7 +225,7 @@ void ConnectorActor::tell_addresses() {
 }
 
 void ConnectorActor::crash() {
-  world_.detach(*this);
+  world_.crash(*this);
   flows_.clear();
   node_.reset();
 }
@@ -201,6 +238,14 @@ void ConnectorActor::drain() {
 void ConnectorActor::restart() {
   REQUIRE(standing_);
   start(node::KnownIdentity{});
+  world_.attach(*this, place_);
+}
+
+void ConnectorActor::enrol(Secret token) {
+  disk.clear();
+  standing_.reset();
+  identity_ = crypto::Identity::create("connector", world_.now_of(*this).unix_time);
+  start(enrolment_of(token, "connector").first);
   world_.attach(*this, place_);
 }
 
@@ -366,7 +411,7 @@ void ClientActor::tell_addresses() {
 }
 
 void ClientActor::crash() {
-  world_.detach(*this);
+  world_.crash(*this);
   flows_.clear();
   has_view = false;
   node_.reset();
@@ -375,6 +420,11 @@ void ClientActor::crash() {
 void ClientActor::restart() {
   start();
   world_.attach(*this, place_);
+}
+
+void ClientActor::forget() {
+  disk.clear();
+  identity_ = crypto::Identity::create("client", world_.now_of(*this).unix_time);
 }
 
 void ClientActor::handle(const quic::ReceivedDatagrams& datagrams, const Now& now) {
@@ -541,9 +591,9 @@ std::unique_ptr<RelayActor> House::make_relay(const std::string& name, const Soc
                                               std::uint64_t seed) {
   const Json token = controller->ask("POST", "relay-tokens",
                                      {{"name", name}, {"address", address.to_text()}}, 201);
-  auto made =
-      std::make_unique<RelayActor>(world, seed, Secret(token.at("token").get<std::string>()));
   traffic_.allow(address);
+  auto made = std::make_unique<RelayActor>(world, seed,
+                                           Secret(token.at("token").get<std::string>()), address);
   world.attach(*made, address);
   return made;
 }
@@ -555,10 +605,7 @@ RelayActor& House::add_relay(const std::string& name, const SocketAddress& addre
 
 std::unique_ptr<ConnectorActor> House::make_connector(const std::string& name, const Place& place,
                                                       std::uint64_t seed) {
-  const Json token = controller->ask("POST", "networks/" + network_id + "/connector-tokens",
-                                     {{"name", name}}, 201);
-  auto made = std::make_unique<ConnectorActor>(world, seed,
-                                               Secret(token.at("token").get<std::string>()), place);
+  auto made = std::make_unique<ConnectorActor>(world, seed, connector_token(name), place);
   made->names["db.internal"] = {kServiceIp};
   made->names["web.internal"] = {kServiceIp};
   made->services[{kServiceIp, 5432}] = {
@@ -568,6 +615,12 @@ std::unique_ptr<ConnectorActor> House::make_connector(const std::string& name, c
   };
   world.attach(*made, place);
   return made;
+}
+
+Secret House::connector_token(const std::string& name) {
+  const Json token = controller->ask("POST", "networks/" + network_id + "/connector-tokens",
+                                     {{"name", name}}, 201);
+  return Secret(token.at("token").get<std::string>());
 }
 
 ConnectorActor& House::add_connector(const std::string& name, const SocketAddress& address) {
@@ -652,12 +705,32 @@ void House::watch() {
   world.on_delivered = [this](const Actor& to, const World::Delivery& delivery) {
     check_delivered(to, delivery);
   };
+  world.on_crashed = [this](const Actor& actor) {
+    traffic_.forget(number_of(actor));
+    // Whoever had a session with the controller takes it for alive until it is idle.
+    if (&actor == controller.get()) access_.note_trouble(world.now().instant);
+    std::erase_if(reached_, [&](const auto& entry) { return std::get<0>(entry.first) == &actor; });
+  };
   world.on_lost = [this](const Hop& hop) {
     if (hop.from.ip == kControllerAt.ip || hop.to.ip == kControllerAt.ip) {
       access_.note_trouble(world.now().instant);
     }
   };
 }
+
+namespace {
+
+// name_of is for people who read of a violation.
+std::string name_of(const House& house, const Actor& actor) {
+  if (&actor == house.controller.get()) return "the controller";
+  if (&actor == house.client.get()) return "the client";
+  for (const ConnectorActor* each : house.connectors()) {
+    if (&actor == each) return "the connector at " + each->address().to_text();
+  }
+  return "a relay";
+}
+
+}  // namespace
 
 void House::report(const Violation& violation) {
   if (violation) on_violation(*violation);
@@ -689,7 +762,9 @@ void House::check_sent(const Actor& from, const SocketAddress& to,
     on_violation("a payload was readable on the wire to " + to.to_text());
   }
   if (node::is_link_address(to.ip)) return;  // TCP has proved who is there.
-  report(traffic_.send(number_of(from), to, bytes, world.now().instant));
+  if (const Violation broken = traffic_.send(number_of(from), to, bytes, world.now().instant)) {
+    report(name_of(*this, from) + ": " + *broken);
+  }
 }
 
 // Whoever sends to an address after it has heard us there has proved that the address is its own.
@@ -794,6 +869,7 @@ void House::check_limits() {
   limits_checked_ = world.now().instant;
   note_clocks();
   for (const RelayActor* each : relays()) {
+    if (!each->is_running()) continue;
     report(LimitChecker::within("bindings of a relay", each->node().engine().binding_count(),
                                 relay::Engine::Limits{}.bindings_max));
     report(LimitChecker::within("connections of a relay",
@@ -866,7 +942,7 @@ void House::check_nothing_is_left() {
   }
   world.run_for(kForgotten);
   for (const RelayActor* each : relays()) {
-    if (!world.is_attached(*each)) continue;
+    if (!each->is_running() || !world.is_attached(*each)) continue;
     report(
         LimitChecker::within("bindings that are left", each->node().engine().binding_count(), 0));
   }

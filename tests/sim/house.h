@@ -79,6 +79,11 @@ class ControllerActor final : public Actor {
   std::optional<quic::Transmit> poll_transmit(std::span<std::byte> buffer, const Now& now) override;
   std::optional<Instant> next_deadline() const override;
 
+  // crash ends the node as kill -9 does: what it has stored stays. restart starts it again.
+  void crash();
+  void restart();
+  [[nodiscard]] bool is_running() const { return node_.has_value(); }
+
   // ask calls the admin API and requires `status`; it returns the body.
   wire::Json ask(std::string_view method, const std::string& path, const wire::Json& body,
                  int status);
@@ -89,6 +94,8 @@ class ControllerActor final : public Actor {
   std::function<void()> on_changed;
 
  private:
+  void start();
+
   World& world_;
   SeededRandom random_;
   std::unique_ptr<store::SqliteStore> store_;
@@ -98,27 +105,36 @@ class ControllerActor final : public Actor {
 
 class RelayActor final : public Actor, private node::DatagramSink {
  public:
-  RelayActor(World& world, std::uint64_t seed, Secret token);
+  RelayActor(World& world, std::uint64_t seed, Secret token, const SocketAddress& address);
 
   void handle(const quic::ReceivedDatagrams& datagrams, const Now& now) override;
   void handle_timeout(const Now& now) override;
   void settle(const Now& now) override;
   std::optional<quic::Transmit> poll_transmit(std::span<std::byte> buffer, const Now& now) override;
   std::optional<Instant> next_deadline() const override;
+  // crash and restart are those of ConnectorActor.
+  void crash();
+  void restart();
+  [[nodiscard]] bool is_running() const { return node_.has_value(); }
+
   // drain is what SIGTERM does. Once it is drained, the relay has ended.
   void drain();
   bool is_drained = false;
   void link_closed(const SocketAddress& link, const Now& now) override;
-  [[nodiscard]] const node::RelayNode& node() const { return node_; }
+  [[nodiscard]] const node::RelayNode& node() const { return *node_; }
 
  private:
+  void start(node::Credential credential);
   void send(const SocketAddress& remote, std::span<const std::byte> bytes, std::size_t segment_size,
             std::uint8_t ecn) override;
 
   World& world_;
+  SocketAddress address_;
   SeededRandom random_;
   crypto::Identity identity_;
-  node::RelayNode node_;
+  Digest pin_;
+  std::optional<node::RelayNode::Standing> standing_;
+  std::optional<node::RelayNode> node_;
 };
 
 class ConnectorActor final : public Actor {
@@ -136,6 +152,10 @@ class ConnectorActor final : public Actor {
   // crash ends the node as kill -9 does: its state directory stays. restart starts it again.
   void crash();
   void restart();
+  // is_admitted tells whether the controller has made it a member, and it knows.
+  [[nodiscard]] bool is_admitted() const { return standing_.has_value(); }
+  // enrol starts it again on a machine that has lost its state directory.
+  void enrol(Secret token);
 
   // drain is what SIGTERM does.
   void drain();
@@ -214,6 +234,8 @@ class ClientActor final : public Actor {
   // crash and restart are those of ConnectorActor. Flows and their keys are gone.
   void crash();
   void restart();
+  // forget loses the state directory, between the two.
+  void forget();
 
   // place, address and move are those of ConnectorActor.
   [[nodiscard]] const Place& place() const { return place_; }
@@ -283,6 +305,8 @@ class House {
   // add_connector adds one more to the network, with the same private network behind it; before
   // boot().
   ConnectorActor& add_connector(const std::string& name, const SocketAddress& address);
+  // connector_token returns what a connector of the network is admitted by, once.
+  [[nodiscard]] Secret connector_token(const std::string& name);
   // boot lets time pass until client and connectors are up.
   [[nodiscard]] bool boot(Duration limit = std::chrono::seconds(10));
 

@@ -55,6 +55,11 @@ void World::detach(Actor& actor) {
   std::erase_if(actors_, [&](const Attached& attached) { return attached.actor == &actor; });
 }
 
+void World::crash(Actor& actor) {
+  detach(actor);
+  if (on_crashed) on_crashed(actor);
+}
+
 void World::move(Actor& actor, const Place& place) {
   Attached* attached = find(actor);
   ZT_ASSERT(attached != nullptr);

@@ -139,6 +139,8 @@ class World {
   }
   // detach takes it off: what is on its way to it vanishes, unless somebody stands there by then.
   void detach(Actor& actor);
+  // crash detaches an actor that loses its memory.
+  void crash(Actor& actor);
   // move takes an attached actor from its place of the same address family to another. What is on
   // its way to the old place vanishes as with detach, and the old Nat keeps its mappings. The actor
   // is not told: the caller does that, and then wakes it.
@@ -210,6 +212,7 @@ class World {
     std::span<const std::byte> bytes;
   };
   std::function<void(const Actor& to, const Delivery& delivery)> on_delivered;
+  std::function<void(const Actor& actor)> on_crashed;
   // on_lost sees where something vanished: a datagram, or a TCP link with what was in it.
   std::function<void(const Hop& hop)> on_lost;
 
