@@ -400,7 +400,8 @@ std::expected<Engine::VerifiedGrant, Engine::Refusal> Engine::verify(const Secre
                           {.tenant = self_.tenant,
                            .network = self_.network,
                            .client_certificate = peer.certificate,
-                           .now = now.unix_time});
+                           .now = now.unix_time},
+                          now);
   if (!known) return denied(grant::to_text(known.error()));
   const grant::Grant& grant = (*known)->grant;
   if (is_revoked(grant)) return denied(to_text(CutReason::grant_revoked));
@@ -410,22 +411,21 @@ std::expected<Engine::VerifiedGrant, Engine::Refusal> Engine::verify(const Secre
                       .subject = grant.subject,
                       .device = grant.device,
                       .resource = grant.resource,
-                      .lease = {.wall = grant.expires_at,
-                                .monotonic = now.instant + (grant.expires_at - now.unix_time)}};
+                      .lease = {.wall = grant.expires_at, .monotonic = (*known)->ends}};
   return VerifiedGrant{grant, permit};
 }
 
 // know returns the grant of a token that holds for the peer, now. It is valid until the next call.
 std::expected<const Engine::KnownGrant*, grant::GrantError> Engine::know(
-    const Secret& token, Peer& peer, const grant::GrantExpectations& expected) const {
+    const Secret& token, Peer& peer, const grant::GrantExpectations& expected,
+    const Now& now) const {
   std::vector<KnownGrant>& known = peer.known_grants;
   const auto found = std::ranges::find_if(
       known, [&](const KnownGrant& entry) { return entry.token.matches(token.reveal()); });
   if (found != known.end()) {
-    if (const auto error = grant::mismatch(found->grant, expected)) {
-      known.erase(found);
-      return std::unexpected(*error);
-    }
+    // It stays known when it is over, lest a clock that is set back makes it live once more.
+    if (const auto error = grant::mismatch(found->grant, expected)) return std::unexpected(*error);
+    if (found->ends <= now.instant) return std::unexpected(grant::GrantError::expired);
     std::rotate(found, std::next(found), known.end());
     return &known.back();
   }
@@ -434,7 +434,9 @@ std::expected<const Engine::KnownGrant*, grant::GrantError> Engine::know(
   const auto key = grant::key_id_of_jws(token.reveal(), {.type = "zt-grant+jwt"});
   ZT_ASSERT(key.has_value());  // It was verified with that key.
   if (known.size() >= limits_.known_grants_max) known.erase(known.begin());
-  known.push_back({.token = token.duplicate(), .key = *key, .grant = *std::move(grant)});
+  const Instant ends = now.instant + (grant->expires_at - now.unix_time);
+  known.push_back(
+      {.token = token.duplicate(), .key = *key, .grant = *std::move(grant), .ends = ends});
   return &known.back();
 }
 

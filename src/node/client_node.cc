@@ -150,6 +150,8 @@ void ClientNode::take(Link::Event& event, const Now& now) {
     tell_relay(bound->relay, now);
   } else if (std::holds_alternative<HeartbeatDue>(event)) {
     for (const RelayId& relay : link_.relays().bound_relays()) tell_relay(relay, now);
+    // It may have come from our future, and the clock may be right by now.
+    if (is_view_refused_) link_.controller().restart_watch(now);
   } else if (const auto* unbound = std::get_if<RelayUnbound>(&event)) {
     engine_->handle(client::RelayLost{unbound->relay}, now);
   } else if (const auto* draining = std::get_if<RelayDraining>(&event)) {
@@ -234,6 +236,7 @@ void ClientNode::take_view(const std::string& token, const Now& now) {
       token, keys_,
       grant::NodeConfigExpectations{
           .tenant = admission_->tenant, .node = {admission_->device.text}, .now = now.unix_time});
+  is_view_refused_ = !view;
   if (!view) {
     effects_.emplace_back(Notice{.level = NoticeLevel::warn,
                                  .message = "a list of resources was refused",

@@ -87,7 +87,12 @@ void ConnectorNode::enter(const Standing& standing, const Now& now) {
   take_engine_outputs(now);
 }
 
+// What has ended is ended first: a timer that rings late lets no byte pass.
 void ConnectorNode::handle(const quic::ReceivedDatagrams& datagrams, const Now& now) {
+  if (engine_) {
+    engine_->handle_timeout(now);
+    take_engine_outputs(now);
+  }
   link_.handle(datagrams, now);
 }
 
@@ -153,6 +158,10 @@ void ConnectorNode::take(Link::Event& event, const Now& now) {
              std::holds_alternative<RelayUnbound>(event) ||
              std::holds_alternative<RelayDraining>(event)) {
     send_heartbeat(now);
+    // It may have come from our future, and the clock may be right by now.
+    if (is_configuration_refused_ && std::holds_alternative<HeartbeatDue>(event)) {
+      link_.controller().restart_watch(now);
+    }
   } else if (const auto* answered = std::get_if<CallAnswered>(&event)) {
     (void)journal_.take_answer(*answered, now);  // Otherwise a heartbeat's: nothing to learn.
   } else if (const auto* failed = std::get_if<CallFailed>(&event)) {
@@ -216,6 +225,7 @@ void ConnectorNode::take_configuration(const std::string& token, const Now& now)
       token, keys_,
       grant::NodeConfigExpectations{
           .tenant = standing_->tenant, .node = {standing_->connector.text}, .now = now.unix_time});
+  is_configuration_refused_ = !configuration;
   if (!configuration) {
     return warn("a configuration was refused", std::string(to_text(configuration.error())));
   }

@@ -21,7 +21,8 @@
 //   FlowEnded, and a report is made of each end.
 //
 //   A grant ends at its `exp` by the wall clock, or when as much monotonic time has passed as was
-//   left of it when it was presented, whichever is first: setting the clock back gains nothing. A
+//   left of it when it was presented, whichever is first: setting the clock back gains nothing.
+//   What a connection shows again ends when it was found to end at first. A
 //   later grant of the same subject, device and resource that covers the flow's target extends it
 //   (GrantPresented, or a FlowRequested with the newer grant).
 //
@@ -317,6 +318,7 @@ class Engine {
     Secret token;
     Digest key;  // That signed it.
     grant::Grant grant;
+    Instant ends;  // By the clocks of when it came first.
   };
 
   struct Peer {
@@ -392,7 +394,8 @@ class Engine {
   [[nodiscard]] std::expected<VerifiedGrant, Refusal> verify(const Secret& token, Peer& peer,
                                                              const Now& now) const;
   [[nodiscard]] std::expected<const KnownGrant*, grant::GrantError> know(
-      const Secret& token, Peer& peer, const grant::GrantExpectations& expected) const;
+      const Secret& token, Peer& peer, const grant::GrantExpectations& expected,
+      const Now& now) const;
   [[nodiscard]] bool is_revoked(const grant::Grant& grant) const;
   [[nodiscard]] std::expected<Destination, Refusal> judge(const ResourceId& resource,
                                                           const Authority& target,

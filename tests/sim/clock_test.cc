@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// Clocks that are wrong and timers that ring late: what a right allows gets no longer by either.
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+#include <string>
+
+#include "house.h"
+
+namespace zt::sim {
+namespace {
+
+using namespace std::chrono_literals;
+
+// is_open opens a flow, and tells whether it got through.
+bool is_open(House& house) {
+  const auto flow = house.client->open("db.internal:5432");
+  (void)house.world.run_until([&] { return house.client->flow(flow).is_over; }, 3s);
+  if (!house.client->flow(flow).is_ready) return false;
+  const bool is_answered = house.exchange(flow, kCanary, 3s);
+  house.client->send(flow, "", true);
+  return is_answered;
+}
+
+TEST_CASE("clocks that differ by less than the leeway disturb nobody", "[sim]") {
+  const auto offset = GENERATE(-29s, 29s);
+  CAPTURE(offset.count());
+  House house(seed_of(800), {.delay = 10ms});
+  INFO("replay: " << house.world.replay());
+  house.world.set_clock_offset(*house.controller, offset);
+  REQUIRE(house.boot());
+  house.world.run_for(1s);
+  const auto flow = house.open_echo();
+  for (int minute = 0; minute < 12; ++minute) {  // Grants are renewed twice and more.
+    house.world.run_for(1min);
+    REQUIRE(house.exchange(flow, kCanary, 1s));
+  }
+}
+
+TEST_CASE("a connector whose clock is wrong lets nobody in, until it is right again", "[sim]") {
+  // Behind, a grant is of the future; ahead, of the past.
+  const auto offset = GENERATE(-2min, -1h, 6min, 24h);
+  CAPTURE(offset.count());
+  House house(seed_of(801), {.delay = 10ms});
+  INFO("replay: " << house.world.replay());
+  REQUIRE(house.boot());
+  house.world.run_for(1s);
+  REQUIRE(is_open(house));
+  house.world.set_clock_offset(*house.connector, offset);
+  house.world.run_for(10min);  // Grants that are older than the clock's jump have ended.
+  CHECK_FALSE(is_open(house));
+  CHECK(house.connector->open_flow_count() == 0);
+  house.world.set_clock_offset(*house.connector, 0s);
+  house.world.run_for(1min);
+  CHECK(is_open(house));
+}
+
+TEST_CASE("a node that boots with a wrong clock works once the clock is right", "[sim]") {
+  const auto offset = GENERATE(-2min, -1h, 6min);
+  const bool is_client = GENERATE(true, false);
+  CAPTURE(offset.count(), is_client);
+  House house(seed_of(802), {.delay = 10ms});
+  INFO("replay: " << house.world.replay());
+  const Actor& wrong = is_client ? static_cast<const Actor&>(*house.client) : *house.connector;
+  house.world.set_clock_offset(wrong, offset);
+  house.world.run_for(20s);
+  house.world.set_clock_offset(wrong, 0s);
+  REQUIRE(house.boot(1min));
+  house.world.run_for(1s);
+  CHECK(is_open(house));
+}
+
+TEST_CASE("a late timer lets no byte pass after the end of a grant", "[sim][threat]") {
+  House house(seed_of(803), {.delay = 10ms});
+  INFO("replay: " << house.world.replay());
+  REQUIRE(house.boot());
+  house.world.run_for(1s);
+  const auto flow = house.open_echo();
+  const Instant opened = house.world.now().instant;
+  house.world.detach(*house.controller);
+  house.world.set_timer_delay(*house.connector, 20s);
+  while (house.world.now().instant < opened + 5min + 30s) {
+    if (!house.client->flow(flow).is_over) house.client->send(flow, kCanary, false);
+    house.world.run_for(1s);  // House sees each byte that passes.
+  }
+  CHECK(house.milliseconds_since(opened) >= 330'000);
+}
+
+TEST_CASE("a clock that is set back gives an old grant no longer life", "[sim][threat]") {
+  House house(seed_of(804), {.delay = 10ms});
+  INFO("replay: " << house.world.replay());
+  REQUIRE(house.boot());
+  house.world.run_for(1s);
+  const auto first = house.open_echo();
+  const Instant opened = house.world.now().instant;
+  house.world.detach(*house.controller);
+  house.world.run_for(4min);
+  house.world.set_clock_offset(*house.connector, -2min);
+  const auto second = house.open_echo();  // By the same grant.
+  while (house.world.now().instant < opened + 8min) {
+    for (const auto flow : {first, second}) {
+      if (!house.client->flow(flow).is_over) house.client->send(flow, kCanary, false);
+    }
+    house.world.run_for(1s);
+  }
+  CHECK(house.connector->open_flow_count() == 0);
+}
+
+}  // namespace
+}  // namespace zt::sim
