@@ -30,6 +30,7 @@ DirectPaths::Config paths_config(const Link::Config& config) {
 // Peers are told no address of who is always relayed.
 MappedPort::Config mapping_config(const Link::Config& config) {
   MappedPort::Config mapping = config.mapping;
+  mapping.nonce_key = config.endpoint.identity->derived_key("zt port mapping nonce");
   if (config.paths.policy == Paths::always_relay) mapping.is_wanted = false;
   return mapping;
 }

@@ -5,6 +5,9 @@
 #include <string>
 #include <utility>
 
+#include "crypto/hash.h"
+#include "zt/base/bytes.h"
+
 namespace zt::node {
 
 std::string_view to_text(MappingNeed need) {
@@ -56,8 +59,19 @@ void MappedPort::set_place(const std::optional<path::MappingPlace>& place, path:
           : nat == path::NatMapping::none ? MappingNeed::no_nat
                                           : MappingNeed::unknown;
   if (mapper_.status().place == natted_) return;
-  mapper_.handle(path::PlaceChanged{natted_}, now);
+  mapper_.handle(path::PlaceChanged{.place = natted_,
+                                    .nonce = natted_ ? nonce_of(*natted_) : wire::MappingNonce{}},
+                 now);
   take_outputs();
+}
+
+// nonce_of differs from gateway to gateway, so that none learns what we are called at another.
+wire::MappingNonce MappedPort::nonce_of(const path::MappingPlace& place) const {
+  const std::string text = place.gateway.to_text() + " " + place.internal.to_text();
+  const Digest tag = crypto::hmac_sha256(config_.nonce_key.bytes, as_bytes(text));
+  wire::MappingNonce nonce;
+  std::ranges::copy_n(tag.bytes.begin(), nonce.bytes.size(), nonce.bytes.begin());
+  return nonce;
 }
 
 bool MappedPort::handle(const quic::ReceivedDatagrams& datagrams, const Now& now) {
@@ -86,7 +100,7 @@ void MappedPort::handle_timeout(const Now& now) {
 bool MappedPort::leave(const Now& now) {
   config_.is_wanted = false;
   if (!mapper_.status().place) return false;
-  mapper_.handle(path::PlaceChanged{}, now);
+  mapper_.handle(path::PlaceChanged{.place = std::nullopt, .nonce = {}}, now);
   take_outputs();
   return true;
 }

@@ -26,6 +26,7 @@
 
 #include "node/notice.h"
 #include "quic/endpoint.h"
+#include "zt/base/ids.h"
 #include "zt/base/random.h"
 #include "zt/base/time.h"
 #include "zt/path/nat_verdict.h"
@@ -48,6 +49,7 @@ class MappedPort {
  public:
   struct Config {
     bool is_wanted = true;
+    Digest nonce_key;  // Secret: nonces are made of it, so that a restart does not change them.
     path::PortMapper::Limits mapper;
     std::size_t requests_queued_max = 16;
   };
@@ -89,6 +91,7 @@ class MappedPort {
     friend bool operator==(const Told&, const Told&) = default;
   };
 
+  [[nodiscard]] wire::MappingNonce nonce_of(const path::MappingPlace& place) const;
   void take_outputs();
   void note_change();
 

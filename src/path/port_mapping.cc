@@ -120,9 +120,7 @@ bool is_public(const IpAddress& address) {
              kNotRouted, [&address](const IpPrefix& block) { return block.contains(address); });
 }
 
-PortMapper::PortMapper(const Limits& limits, Random& random) : limits_(limits), random_(random) {
-  random_.fill(nonce_.bytes);
-}
+PortMapper::PortMapper(const Limits& limits, Random& random) : limits_(limits), random_(random) {}
 
 void PortMapper::handle(Input input, const Now& now) {
   std::visit([this, &now](const auto& alternative) { apply(alternative, now.instant); }, input);
@@ -165,6 +163,7 @@ void PortMapper::apply(const PlaceChanged& input, Instant now) {
   is_waiting_ = false;
   ask_at_.reset();
   place_ = input.place;
+  nonce_ = input.nonce;
   if (place_) ask_at_ = now;
 }
 

@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Routers that nobody crosses by punching, on both sides, and a real miniupnpd on some of them: it
 is asked for a port, by PCP or by UPnP, and the path is direct. The mapping goes with the one who
-asked for it, and comes back when the router has forgotten it.
+asked for it, and comes back when the router has forgotten it. Then routers that mean no good.
 
 The network is drawn in routers.py, with addresses outside that look public: a mapping to a private
 one is of no use. They never leave the namespaces."""
 import json
 import re
+import socket
+import threading
 import time
 import uuid
 
@@ -125,9 +127,80 @@ def by_connector(home, laptop, site, mapper, role, claim):
     home.check(f"{claim} maps the connector's port",
                mapper.mappings() == [f"{DOOR}:{DOOR_PORT}"], str(mapper.mappings()))
     is_direct(home, laptop, site.host, site, f"symmetric NATs on both sides, and {claim}")
+    role.kill()
+    home.check("the connector crashes, and the mapping stays for a while", mapper.mappings())
+    role.start()
+    home.wait_until("it is mapped again", lambda: role.log().count("maps our port") == 2,
+                    MAPPED_WITHIN)
+    home.check("it starts again, and has the same mapping",
+               mapper.mappings() == [f"{DOOR}:{DOOR_PORT}"], str(mapper.mappings()))
     role.stop_at_once()
     home.wait_until("the mapping is gone", lambda: not mapper.mappings())
     home.check("the connector ends, and takes its mapping along", True)
+
+
+class HostileGateway:
+    """A router that answers by UPnP with whatever `bodies` yields, for as long as it is read."""
+
+    def __init__(self, home, site, location, bodies=()):
+        self.asked = 0
+        self.bodies = bodies
+        self.search = home.udp(site.router, ("0.0.0.0", 1900), timeout=None)
+        with home.inside(site.router):
+            membership = socket.inet_aton("239.255.255.250") + socket.inet_aton("192.168.1.1")
+            self.search.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
+        self.answer = f"HTTP/1.1 200 OK\r\nLOCATION: {location}\r\n\r\n".encode()
+        threading.Thread(target=self.serve_search, daemon=True).start()
+        home.serve(("0.0.0.0", 5000), self.serve, host=site.router)
+
+    def serve_search(self):
+        while True:
+            _, source = self.search.recvfrom(2000)
+            self.search.sendto(self.answer, source)
+
+    def serve(self, connection):
+        self.asked += 1
+        connection.recv(4096)
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        for body in self.bodies():
+            connection.sendall(body)
+
+
+def endless():
+    while True:
+        yield bytes(1 << 16)
+
+
+def slow():
+    while True:
+        yield b"<"
+        time.sleep(0.5)
+
+
+def hostile(home, site, location, bodies, claim):
+    """A gateway that cannot be used is asked for a while, and given up."""
+    gateway = HostileGateway(home, site, location, bodies)
+    start_laptop(home, site.host, PORTS)
+    before = home.client_role.resident_kib()
+    state = home.wait_until("it is given up", lambda: netcheck(home, site.host)["state"]
+                            not in ("needed", "unknown") and netcheck(home, site.host), 40)
+    grown = home.client_role.resident_kib() - before
+    home.check(f"{claim}: given up, and {grown} KiB grown", state["state"] in
+               ("no_answer", "unsupported") and grown < 4096, str(state))
+    return gateway
+
+
+def by_hostile_gateways(home, internet):
+    site = add_site(internet, "home", "slow", "laptop", LAPTOP)
+    gateway = hostile(home, site, "http://192.168.1.1:5000/", slow, "UPnP a byte at a time")
+    home.check("it was asked", gateway.asked > 0)
+    site = add_site(internet, "home", "endless", "laptop", LAPTOP)
+    gateway = hostile(home, site, "http://192.168.1.1:5000/", endless, "UPnP without an end")
+    home.check("it was asked", gateway.asked > 0)
+    site = add_site(internet, "home", "liar", "laptop", LAPTOP)
+    home.must(site.router, "ip", "address", "add", "192.168.1.77/24", "dev", "lan")
+    gateway = hostile(home, site, "http://192.168.1.77:5000/", endless, "UPnP that names another")
+    home.check("who was named is not called", gateway.asked == 0)
 
 
 def by_client(home, site, mapper):
@@ -173,6 +246,7 @@ def story(home):
     without(home, laptop.host, "door-none")
     for site, claim in ((doors[1], "PCP"), (doors[2], "UPnP")):
         by_connector(home, laptop.host, site, mappers[site.host], roles[site.host], claim)
+    by_hostile_gateways(home, internet)
     by_client(home, mapped_laptop, mappers[mapped_laptop.host])
     not_wanted(home, mapped_laptop, mappers[mapped_laptop.host])
 

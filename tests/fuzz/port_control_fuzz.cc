@@ -44,10 +44,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   PortMapper mapper(PortMapper::Limits{}, random);
   zt::Now now{zt::Instant(std::chrono::seconds(1000)), zt::UnixTime{}};
   const auto gateway = zt::IpAddress::v4({192, 168, 1, 1});
-  mapper.handle(zt::path::PlaceChanged{zt::path::MappingPlace{
-                    .gateway = gateway,
-                    .internal = {.ip = zt::IpAddress::v4({192, 168, 1, 2}), .port = 41002}}},
-                now);
+  mapper.handle(
+      zt::path::PlaceChanged{
+          .place = zt::path::MappingPlace{.gateway = gateway,
+                                          .internal = {.ip = zt::IpAddress::v4({192, 168, 1, 2}),
+                                                       .port = 41002}},
+          .nonce = {}},
+      now);
   settle(mapper, now);
   while (!input.empty()) {
     const auto step = std::to_integer<unsigned>(input[0]);

@@ -109,9 +109,11 @@ struct MappingStatus {
 // --- Inputs.
 
 // PlaceChanged begins anew, also with the same place: the network has changed. Without a place the
-// mapping is deleted.
+// mapping is deleted. The nonce is the same for the same place, in an earlier life of ours as well:
+// a gateway refuses another one while that mapping lives (RFC 6887 section 11.3).
 struct PlaceChanged {
   std::optional<MappingPlace> place;
+  wire::MappingNonce nonce;  // Nobody else's guess.
 };
 // GatewayAnswered is a datagram that may be from the gateway. It is looked at within the call.
 struct GatewayAnswered {
@@ -160,7 +162,7 @@ class PortMapper {
   using Input = std::variant<PlaceChanged, GatewayAnswered, UpnpMapped, UpnpFailed>;
   using Output = std::variant<SendToGateway, UpnpWanted, UpnpUnwanted, MappingChanged>;
 
-  // `random` draws the nonce and the jitter of waits; it outlives the mapper.
+  // `random` draws the jitter of waits; it outlives the mapper.
   PortMapper(const Limits& limits, Random& random);
   PortMapper(const PortMapper&) = delete;
   PortMapper& operator=(const PortMapper&) = delete;

@@ -152,6 +152,23 @@ TEST_CASE("elsewhere it is asked for when a relay has seen the machine there") {
   CHECK(bench.sent().size() == 1);
 }
 
+TEST_CASE("the nonce is the same after a restart, another at each gateway, and by another key") {
+  const auto nonce_of = [](const Digest& key, const path::MappingPlace& place) {
+    SeededRandom random(key.bytes[0] == std::byte{0} ? 1 : 2);
+    MappedPort port(MappedPort::Config{.nonce_key = key}, random);
+    port.set_place(place, NatMapping::one_relay, Now{});
+    std::array<std::byte, 1500> buffer{};
+    REQUIRE(port.poll_transmit(buffer));
+    return Bytes(buffer.begin() + 24, buffer.begin() + 36);
+  };
+  const Bytes nonce = nonce_of({}, kPlace);
+  CHECK(nonce_of({}, kPlace) == nonce);
+  CHECK(nonce_of(Digest{{std::byte{1}}}, kPlace) != nonce);
+  path::MappingPlace elsewhere = kPlace;
+  elsewhere.gateway = IpAddress::v4({192, 168, 1, 254});
+  CHECK(nonce_of({}, elsewhere) != nonce);
+}
+
 TEST_CASE("what the gateway's port sends is taken, and nobody else's") {
   Bench bench;
   const Bytes bytes(1200);

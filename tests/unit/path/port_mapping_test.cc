@@ -23,6 +23,7 @@ SocketAddress address(std::string_view text) {
 const SocketAddress kGateway = address("192.168.1.1:5351");
 const SocketAddress kInternal = address("192.168.1.2:41002");
 const SocketAddress kExternal = address("11.1.2.3:41002");
+const wire::MappingNonce kNonce{{std::byte{1}, std::byte{2}}};
 const MappingPlace kPlace{.gateway = kGateway.ip, .internal = kInternal};
 
 // Gateway is what answers requests, in the words of the RFCs.
@@ -119,7 +120,9 @@ class Bench {
 
   Bench() { enter(kPlace); }
 
-  void enter(const std::optional<MappingPlace>& place) { feed(PlaceChanged{place}); }
+  void enter(const std::optional<MappingPlace>& place) {
+    feed(PlaceChanged{.place = place, .nonce = kNonce});
+  }
   void feed(PortMapper::Input input) {
     mapper.handle(std::move(input), now);
     drain();
@@ -247,7 +250,8 @@ TEST_CASE("a mapping is asked for again once a minute, by the same nonce, and no
   const auto nonce_of = [](const Bytes& request) {
     return Bytes(request.begin() + 24, request.begin() + 36);
   };
-  CHECK(nonce_of(bench.requests.front()) == nonce_of(bench.requests.back()));
+  CHECK(nonce_of(bench.requests.front()) == Bytes(kNonce.bytes.begin(), kNonce.bytes.end()));
+  CHECK(nonce_of(bench.requests.back()) == nonce_of(bench.requests.front()));
   CHECK(bench.changes == 1);
 }
 
