@@ -20,6 +20,62 @@
 
 namespace zt::io {
 
+// --- Loop
+
+class Loop::Impl {
+ public:
+  // One thread runs the reactor; only the queue of post() and stop() is shared.
+  Impl() : context(ASIO_CONCURRENCY_HINT_UNSAFE_IO), work(context.get_executor()) {
+    const bool has_timer = timer_descriptor_.is_open();
+    ZT_ASSERT(has_timer);  // The first descriptor of a loop: the process cannot start without it.
+  }
+
+  // watch_timer listens to the kernel's timer. Apart from the constructor: Watch looks into `loop`.
+  void watch_timer(Loop& loop) {
+    timer_watch_ =
+        std::make_unique<Watch>(loop, timer_descriptor_.number(), [this] { note_wake(); }, [] {});
+    timer_watch_->want_readable();
+  }
+
+  // wake_at makes the kernel end a wait at `deadline` or, if it was told so before, earlier.
+  void wake_at(Instant deadline) {
+    if (wake_ && *wake_ <= deadline) return;
+    wake_ = deadline;
+    const Duration since_start = std::max(deadline.time_since_epoch(), Duration(1));
+    const auto seconds = std::chrono::floor<std::chrono::seconds>(since_start);
+    itimerspec setting{};
+    setting.it_value.tv_sec = static_cast<time_t>(seconds.count());
+    setting.it_value.tv_nsec = static_cast<long>((since_start - seconds).count());
+    const int result =
+        ::timerfd_settime(timer_descriptor_.number(), TFD_TIMER_ABSTIME, &setting, nullptr);
+    ZT_ASSERT(result == 0);
+  }
+
+  // time_passes fires the timers that are due, once in a turn and before its callbacks.
+  void time_passes(Loop& loop) {
+    if (!std::exchange(has_time_passed, true)) (void)loop.fire_timers();
+  }
+
+  asio::io_context context;
+  bool has_time_passed = false;  // In this turn.
+  asio::executor_work_guard<asio::io_context::executor_type> work;
+  std::atomic<bool> is_stopping = false;
+  std::atomic<std::size_t> posts = 0;
+
+ private:
+  // The kernel's timer has fired. Reading it makes it unreadable until it is set again.
+  void note_wake() {
+    std::uint64_t expirations = 0;
+    const ssize_t size = ::read(timer_descriptor_.number(), &expirations, sizeof expirations);
+    if (size > 0) wake_.reset();
+    timer_watch_->want_readable();
+  }
+
+  Descriptor timer_descriptor_{::timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK)};
+  std::unique_ptr<Watch> timer_watch_;
+  std::optional<Instant> wake_;  // What the kernel's timer is set to.
+};
+
 // --- Watch: the state is shared by the Watch and by the waits that Asio holds for it. Whoever is
 // last deletes it. One thread, so a plain count.
 
@@ -30,13 +86,18 @@ struct Watch::State {
     bool is_waiting = false;  // Asio holds a wait.
   };
 
-  State(asio::io_context& context, Callback readable_callback, Callback writable_callback,
+  State(Loop& of_loop, Callback readable_callback, Callback writable_callback,
         Callback broken_callback)
-      : descriptor(context),
+      : loop(of_loop),
+        descriptor(of_loop.impl_->context),
         readable{.callback = std::move(readable_callback)},
         writable{.callback = std::move(writable_callback)},
         broken{.callback = std::move(broken_callback)} {}
 
+  // time_passes lets the loop do what is due before anything is made of readiness.
+  void time_passes() const { loop.impl_->time_passes(loop); }
+
+  Loop& loop;
   asio::posix::stream_descriptor descriptor;
   Direction readable;
   Direction writable;
@@ -73,8 +134,9 @@ class Wait {
   void operator()(const asio::error_code& error) {
     Direction& direction = state_->*direction_;
     direction.is_waiting = false;
-    if (state_->is_abandoned || !direction.is_wanted) return;
     if (error == asio::error::operation_aborted) return;
+    state_->time_passes();
+    if (state_->is_abandoned || !direction.is_wanted) return;
     direction.is_wanted = false;
     direction.callback();
   }
@@ -94,56 +156,6 @@ void want(Watch::State* state, Wait::Direction Watch::State::* member,
 }
 
 }  // namespace
-
-// --- Loop
-
-class Loop::Impl {
- public:
-  // One thread runs the reactor; only the queue of post() and stop() is shared.
-  Impl() : context(ASIO_CONCURRENCY_HINT_UNSAFE_IO), work(context.get_executor()) {
-    const bool has_timer = timer_descriptor_.is_open();
-    ZT_ASSERT(has_timer);  // The first descriptor of a loop: the process cannot start without it.
-  }
-
-  // watch_timer listens to the kernel's timer. Apart from the constructor: Watch looks into `loop`.
-  void watch_timer(Loop& loop) {
-    timer_watch_ =
-        std::make_unique<Watch>(loop, timer_descriptor_.number(), [this] { note_wake(); }, [] {});
-    timer_watch_->want_readable();
-  }
-
-  // wake_at makes the kernel end a wait at `deadline` or, if it was told so before, earlier.
-  void wake_at(Instant deadline) {
-    if (wake_ && *wake_ <= deadline) return;
-    wake_ = deadline;
-    const Duration since_start = std::max(deadline.time_since_epoch(), Duration(1));
-    const auto seconds = std::chrono::floor<std::chrono::seconds>(since_start);
-    itimerspec setting{};
-    setting.it_value.tv_sec = static_cast<time_t>(seconds.count());
-    setting.it_value.tv_nsec = static_cast<long>((since_start - seconds).count());
-    const int result =
-        ::timerfd_settime(timer_descriptor_.number(), TFD_TIMER_ABSTIME, &setting, nullptr);
-    ZT_ASSERT(result == 0);
-  }
-
-  asio::io_context context;
-  asio::executor_work_guard<asio::io_context::executor_type> work;
-  std::atomic<bool> is_stopping = false;
-  std::atomic<std::size_t> posts = 0;
-
- private:
-  // The kernel's timer has fired. Reading it makes it unreadable until it is set again.
-  void note_wake() {
-    std::uint64_t expirations = 0;
-    const ssize_t size = ::read(timer_descriptor_.number(), &expirations, sizeof expirations);
-    if (size > 0) wake_.reset();
-    timer_watch_->want_readable();
-  }
-
-  Descriptor timer_descriptor_{::timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK)};
-  std::unique_ptr<Watch> timer_watch_;
-  std::optional<Instant> wake_;  // What the kernel's timer is set to.
-};
 
 Loop::Loop(const Limits& limits) : limits_(limits), impl_(std::make_unique<Impl>()) {
   impl_->watch_timer(*this);
@@ -197,6 +209,7 @@ bool Loop::take_turn(bool may_wait) {
       impl_->wake_at(earliest);
     }
   }
+  impl_->has_time_passed = false;
   asio::io_context& context = impl_->context;
   std::size_t handled = may_wait ? context.run_one() : context.poll_one();
   bool has_run = handled > 0;
@@ -300,8 +313,7 @@ void Deferred::cancel() {
 
 Watch::Watch(Loop& loop, int descriptor, Callback readable, Callback writable, Callback broken)
     // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): see drop_holder.
-    : state_(new State(loop.impl_->context, std::move(readable), std::move(writable),
-                       std::move(broken))) {
+    : state_(new State(loop, std::move(readable), std::move(writable), std::move(broken))) {
   asio::error_code error;
   // Without memory in the kernel the descriptor stays unknown; each wait then ends at once, and
   // what the caller does next tells it.

@@ -4,8 +4,10 @@
 //
 // Theory of operation
 //   A loop runs in turns. A turn (1) waits until something is ready, unless work is due already;
-//   (2) runs up to `handlers_per_turn_max` ready callbacks; (3) fires the timers that are due;
-//   (4) runs the Deferred callbacks that were scheduled before this step began. An engine is
+//   (2) fires the timers that are due, so that what ends by its time has ended before another byte
+//   moves, however late it is (a machine that slept); (3) runs up to `handlers_per_turn_max` ready
+//   callbacks; (4) fires the timers that are due by then; (5) runs the Deferred callbacks that were
+//   scheduled before this step began. An engine is
 //   therefore fed by any number of callbacks in a turn and drained once, by its Deferred, at the
 //   end. What a Deferred schedules runs in the next turn, which then does not wait: two parties
 //   that keep waking each other cannot starve the sockets.

@@ -10,6 +10,7 @@
 #include <csignal>
 #include <future>
 #include <optional>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -107,6 +108,27 @@ TEST_CASE("a timer may destroy itself, or arm itself, in its callback") {
   });
   repeating.arm(loop.now().instant);
   REQUIRE(run_until(loop, [&] { return repeats == 3 && fired == 7; }));
+}
+
+TEST_CASE("what is due by its time comes before what has become ready, however late the turn is") {
+  Loop loop;
+  const Pair pair;
+  std::vector<std::string> calls;
+  std::optional<Watch> cut;
+  Watch watch(loop, pair.near.number(), [&] { calls.emplace_back("bytes"); }, [] {});
+  const Pair other;
+  cut.emplace(loop, other.near.number(), [&] { calls.emplace_back("bytes of the cut"); }, [] {});
+  Timer timer(loop, [&] {
+    calls.emplace_back("end");
+    cut.reset();  // It is ready, and is not called any more.
+  });
+  watch.want_readable();
+  cut->want_readable();
+  pair.poke();
+  other.poke();
+  timer.arm(loop.now().instant);
+  REQUIRE(run_until(loop, [&] { return calls.size() >= 2; }));
+  CHECK(calls == std::vector<std::string>{"end", "bytes"});
 }
 
 TEST_CASE("a timer that always arms itself in the past does not starve sockets") {
