@@ -99,6 +99,13 @@ class Rules(unittest.TestCase):
         self.assertEqual(self.faults("src/io/a.cc", self.GOOD + "x" * 100 + "\n"), [])
         self.assertEqual(self.faults("src/io/a.cc", self.GOOD + "static_assert(true);\n"), [])
 
+    def test_a_script_can_be_executed(self):
+        self.assertEqual(list(rules.check_modes(["tests/arch/selftest.py"])), [])
+        with tempfile.NamedTemporaryFile("w", suffix=".py") as script:
+            script.write("#!/usr/bin/env python3\n")
+            script.flush()
+            self.assertEqual(len(list(rules.check_modes([script.name]))), 1)
+
     def test_headers(self):
         guard = self.GOOD + "#pragma once\n"
         self.assertEqual(rules.check({"src/io/a.h": guard,
