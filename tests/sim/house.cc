@@ -720,14 +720,23 @@ void House::watch() {
 
 namespace {
 
-// name_of is for people who read of a violation.
+// name_of is for people who read of a violation; empty: it is none of the house's nodes.
 std::string name_of(const House& house, const Actor& actor) {
   if (&actor == house.controller.get()) return "the controller";
   if (&actor == house.client.get()) return "the client";
   for (const ConnectorActor* each : house.connectors()) {
     if (&actor == each) return "the connector at " + each->address().to_text();
   }
-  return "a relay";
+  const auto is_it = [&](const std::unique_ptr<RelayActor>& each) { return each.get() == &actor; };
+  const bool is_relay = is_it(house.relay) || std::ranges::any_of(house.more_relays, is_it);
+  return is_relay ? "a relay" : "";
+}
+
+// is_relay_of tells whether the controller calls a relay what is at `address`.
+bool is_relay_of(const House& house, const SocketAddress& address) {
+  const auto rows = house.controller->store().relays().list(house.controller->tenant(), {});
+  return rows &&
+         std::ranges::find(*rows, address.to_text(), &controller::Relay::address) != rows->end();
 }
 
 }  // namespace
@@ -762,9 +771,10 @@ void House::check_sent(const Actor& from, const SocketAddress& to,
     on_violation("a payload was readable on the wire to " + to.to_text());
   }
   if (node::is_link_address(to.ip)) return;  // TCP has proved who is there.
-  if (const Violation broken = traffic_.send(number_of(from), to, bytes, world.now().instant)) {
-    report(name_of(*this, from) + ": " + *broken);
-  }
+  const Violation broken = traffic_.send(number_of(from), to, bytes, world.now().instant);
+  if (!broken || is_relay_of(*this, to)) return;
+  const std::string name = name_of(*this, from);
+  if (!name.empty()) report(name + ": " + *broken);
 }
 
 // Whoever sends to an address after it has heard us there has proved that the address is its own.
