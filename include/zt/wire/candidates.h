@@ -42,7 +42,7 @@ inline constexpr std::size_t kCandidatesValueSizeMax = 8 + (kCandidatesMax * (1 
 enum class CandidateKind : std::uint8_t {
   host = 1,        // An address of an interface of the machine.
   observed = 2,    // The source address that a relay or the controller has seen.
-  configured = 3,  // Said by the operator: a forwarded port.
+  configured = 3,  // A forwarded port: said by the operator, or mapped by the gateway.
 };
 
 struct Candidate {
