@@ -150,7 +150,7 @@ void ClientNode::take(Link::Event& event, const Now& now) {
     tell_relay(bound->relay, now);
   } else if (std::holds_alternative<HeartbeatDue>(event)) {
     for (const RelayId& relay : link_.relays().bound_relays()) tell_relay(relay, now);
-    // It may have come from our future, and the clock may be right by now.
+    // It may have come from our future or past, and the clocks may be right by now.
     if (is_view_refused_) link_.controller().restart_watch(now);
   } else if (const auto* unbound = std::get_if<RelayUnbound>(&event)) {
     engine_->handle(client::RelayLost{unbound->relay}, now);
@@ -243,7 +243,10 @@ void ClientNode::take_view(const std::string& token, const Now& now) {
                                  .fields = {{"reason", std::string(to_text(view.error()))}}});
     return;
   }
+  const std::uint64_t revision = view->revision;
   engine_->handle(client::ViewReceived{std::move(*view)}, now);
+  // One that seems older than ours is of a controller whose clock was set back.
+  is_view_refused_ = engine_->status(now).view_revision != revision;
   effects_.emplace_back(ViewChanged{});
 }
 

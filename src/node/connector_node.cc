@@ -158,7 +158,7 @@ void ConnectorNode::take(Link::Event& event, const Now& now) {
              std::holds_alternative<RelayUnbound>(event) ||
              std::holds_alternative<RelayDraining>(event)) {
     send_heartbeat(now);
-    // It may have come from our future, and the clock may be right by now.
+    // It may have come from our future or past, and the clocks may be right by now.
     if (is_configuration_refused_ && std::holds_alternative<HeartbeatDue>(event)) {
       link_.controller().restart_watch(now);
     }
@@ -229,7 +229,10 @@ void ConnectorNode::take_configuration(const std::string& token, const Now& now)
   if (!configuration) {
     return warn("a configuration was refused", std::string(to_text(configuration.error())));
   }
+  const std::uint64_t revision = configuration->revision;
   engine_->handle(connector::ConfigurationReceived{std::move(*configuration)}, now);
+  // One that seems older than ours is of a controller whose clock was set back.
+  is_configuration_refused_ = engine_->configuration_revision() != revision;
   bind_as_ruled(now);
 }
 

@@ -69,6 +69,25 @@ TEST_CASE("a node that boots with a wrong clock works once the clock is right", 
   CHECK(is_open(house));
 }
 
+TEST_CASE("what a controller says whose clock was set back holds once the clock has caught up",
+          "[sim]") {
+  House house(seed_of(805), {.delay = 10ms});
+  INFO("replay: " << house.world.replay());
+  REQUIRE(house.boot());
+  house.world.run_for(1s);
+  const auto allow = [&](bool is_allowed) {
+    house.controller->ask("PATCH", "access-rules/" + house.rule_id, {{"enabled", is_allowed}}, 200);
+    house.world.run_for(1s);
+  };
+  house.world.set_clock_offset(*house.controller, 25s);
+  allow(false);
+  CHECK_FALSE(is_open(house));
+  house.world.set_clock_offset(*house.controller, 0s);
+  allow(true);
+  house.world.run_for(1min);
+  CHECK(is_open(house));
+}
+
 TEST_CASE("a late timer lets no byte pass after the end of a grant", "[sim][threat]") {
   House house(seed_of(803), {.delay = 10ms});
   INFO("replay: " << house.world.replay());
