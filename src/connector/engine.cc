@@ -631,6 +631,11 @@ std::size_t Engine::extend(Peer& peer, const VerifiedGrant& verified) {
     if (flow.state == State::cut || !is_same_right || !is_longer) continue;
     if (!grant::covers(verified.grant, flow.target, flow.protocol)) continue;
     flow.permit = permit;
+    if (flow.state == State::held) {
+      held_.erase({flow.held_since, key});
+      flow.state = State::open;
+      outputs_.emplace_back(Release{key});
+    }
     schedule(key, flow);
     ++count;
   }
@@ -653,13 +658,31 @@ void Engine::on(FlowEnded& input, const Now& now) {
   forget(input.flow);
 }
 
+// lapse is called when the grant of a flow has ended. A late call holds it no longer.
+void Engine::lapse(FlowKey key, const Now& now) {
+  Flow& flow = flows_.find(key)->second;
+  const bool is_holdable = flow.state == State::open && flow.protocol == Protocol::tcp &&
+                           limits_.hold_timeout > Duration::zero();
+  if (!is_holdable)
+    return end(key, CutReason::grant_expired, to_text(CutReason::grant_expired), now);
+  flow.state = State::held;
+  flow.held_since = std::min(now.instant, flow.permit.lease.monotonic);
+  held_.emplace(flow.held_since, key);
+  schedule(key, flow);
+  outputs_.emplace_back(Hold{key});
+  if (held_.size() <= limits_.held_max) return;
+  end(held_.begin()->second, CutReason::grant_expired,
+      "the grant has expired, and too many flows wait for another one", now);
+}
+
 // end lets a flow go: it is refused if it was not open yet, else cut.
 void Engine::end(FlowKey key, CutReason reason, std::string_view text, const Now& now) {
   const auto found = flows_.find(key);
   ZT_ASSERT(found != flows_.end());
   Flow& flow = found->second;
   if (flow.state == State::cut) return;
-  if (flow.state != State::open) {
+  if (flow.state == State::held) held_.erase({flow.held_since, key});
+  if (flow.state != State::open && flow.state != State::held) {
     const bool is_gone = reason == CutReason::peer_gone;
     refuse(key, flow,
            {.status = is_gone ? 502 : 403,
@@ -706,6 +729,7 @@ void Engine::forget(FlowKey key) {
   if (flow.deadline) deadlines_.erase({*flow.deadline, key});
   if (flow.expiry) expiries_.erase({*flow.expiry, key});
   if (flow.state == State::resolving || flow.state == State::dialling) --pending_count_;
+  if (flow.state == State::held) held_.erase({flow.held_since, key});
   if (flow.state == State::cut) --cut_count_;
   if (const auto peer = peers_.find(flow.peer); peer != peers_.end()) {
     peer->second.flows.erase(key);
@@ -720,8 +744,12 @@ void Engine::expire(const Now& now) {
   while (!deadlines_.empty() && deadlines_.begin()->first <= now.instant) {
     const FlowKey key = deadlines_.begin()->second;
     const Flow& flow = flows_.find(key)->second;
+    if (flow.state == State::held) {
+      end(key, CutReason::grant_expired, "the grant has expired, and no other came in time", now);
+      continue;
+    }
     if (flow.permit.lease.monotonic <= now.instant) {
-      end(key, CutReason::grant_expired, to_text(CutReason::grant_expired), now);
+      lapse(key, now);
       continue;
     }
     const bool is_resolving = flow.state == State::resolving;
@@ -736,8 +764,7 @@ void Engine::expire(const Now& now) {
     forget(key);
   }
   while (!expiries_.empty() && expiries_.begin()->first <= now.unix_time) {
-    const FlowKey key = expiries_.begin()->second;
-    end(key, CutReason::grant_expired, to_text(CutReason::grant_expired), now);
+    lapse(expiries_.begin()->second, now);
   }
   while (!peer_deadlines_.empty() && peer_deadlines_.begin()->first <= now.instant) {
     const PeerKey key = peer_deadlines_.begin()->second;
@@ -758,6 +785,11 @@ void Engine::schedule(FlowKey key, Flow& flow) {
   flow.deadline.reset();
   flow.expiry.reset();
   if (flow.state == State::cut) return;
+  if (flow.state == State::held) {
+    flow.deadline = flow.held_since + limits_.hold_timeout;
+    deadlines_.emplace(*flow.deadline, key);
+    return;
+  }
   flow.deadline = flow.permit.lease.monotonic;
   if (flow.state != State::open) flow.deadline = std::min(*flow.deadline, flow.step_deadline);
   flow.expiry = flow.permit.lease.wall;
@@ -810,7 +842,8 @@ Engine::Statistics Engine::statistics() const {
   result.peers = peers_.size();
   result.flows_pending = pending_count_;
   result.flows_cut = cut_count_;
-  result.flows_open = flows_.size() - pending_count_ - cut_count_;
+  result.flows_held = held_.size();
+  result.flows_open = flows_.size() - pending_count_ - cut_count_ - held_.size();
   result.grants_revoked = revoked_.size();
   return result;
 }

@@ -59,6 +59,10 @@ struct Lease {
   Instant monotonic;
 };
 
+constexpr Duration kHoldTimeout = seconds(200);
+constexpr std::size_t kHeldMax = 3;
+const Engine::Limits kLimits{.held_max = kHeldMax, .hold_timeout = kHoldTimeout};
+
 struct Token {
   grant::Grant grant;
   std::size_t key_index = 0;
@@ -72,8 +76,9 @@ struct ModelFlow {
   std::uint16_t port = 0;
   std::size_t token = 0;
   Lease lease;
-  enum class State : std::uint8_t { resolving, dialling, open, cut } state = State::resolving;
+  enum class State : std::uint8_t { resolving, dialling, open, held, cut } state = State::resolving;
   Instant step_deadline;
+  Instant held_until;
   std::vector<std::string> resolved;
   std::vector<SocketAddress> offered;
   std::string dialled;
@@ -83,7 +88,7 @@ struct ModelFlow {
 class History {
  public:
   explicit History(std::uint64_t seed)
-      : random_(seed), engine_random_(seed + 1), engine_({}, self_, engine_random_) {
+      : random_(seed), engine_random_(seed + 1), engine_(kLimits, self_, engine_random_) {
     keys_.push_back(crypto::SigningKey::create());
     keys_.push_back(crypto::SigningKey::create());
   }
@@ -103,7 +108,7 @@ class History {
     }
     const Engine::Statistics end = engine_.statistics();
     REQUIRE(end.peers == 0);
-    REQUIRE(end.flows_pending + end.flows_open + end.flows_cut == 0);
+    REQUIRE(end.flows_pending + end.flows_open + end.flows_held + end.flows_cut == 0);
   }
 
  private:
@@ -189,6 +194,7 @@ class History {
     if (below(8) == 0) held_keys_.erase(0);
     grant::KeySet set;
     for (const std::size_t index : held_keys_) REQUIRE(set.add(keys_[index].public_key()));
+    known_.clear();
     handle(KeysReceived{set});
   }
 
@@ -218,6 +224,7 @@ class History {
   void drop_peer(std::uint64_t peer) {
     peers_.erase(peer);
     closing_.erase(peer);
+    known_.erase(peer);
     gone_peer_ = peer;
     handle(PeerGone{PeerKey(peer)});
   }
@@ -278,14 +285,30 @@ class History {
     return own.back();
   }
 
-  // is_valid is what makes a grant good in the hands of `peer`, now.
+  // show tells whether a grant is good in the hands of `peer`, now. What the peer has shown before
+  // ends when it was found to end at first, for as long as the connector remembers it.
+  bool show(std::size_t index, std::uint64_t peer) {
+    const Token& token = tokens_[index];
+    if (!is_valid(token, peer)) return false;
+    std::vector<Shown>& known = known_[peer];
+    const auto found = std::ranges::find(known, index, &Shown::token);
+    if (found == known.end()) {
+      if (known.size() >= kLimits.known_grants_max) known.erase(known.begin());
+      known.push_back({index, lease_of(token.grant).monotonic});
+    } else {
+      if (found->ends <= now_.instant) return false;
+      std::rotate(found, std::next(found), known.end());
+    }
+    return !revoked_.contains(token.grant.id);
+  }
+
+  // is_valid is what makes a grant good but for revocation, if it has not been shown before.
   bool is_valid(const Token& token, std::uint64_t peer) const {
     const grant::Grant& grant = token.grant;
     return held_keys_.contains(token.key_index) && grant.tenant == self_.tenant &&
            grant.network == self_.network && grant.client_certificate == certificate_of(peer) &&
            grant.not_before <= now_.unix_time + seconds(30) &&
-           grant.issued_at <= now_.unix_time + seconds(30) && grant.expires_at > now_.unix_time &&
-           !revoked_.contains(grant.id);
+           grant.issued_at <= now_.unix_time + seconds(30) && grant.expires_at > now_.unix_time;
   }
 
   bool is_configured(const grant::Grant& grant, const Place& place, std::uint16_t port) const {
@@ -310,6 +333,12 @@ class History {
     return {grant.expires_at, now_.instant + (grant.expires_at - now_.unix_time)};
   }
 
+  // shown_lease is that of the grant that `peer` has just shown.
+  Lease shown_lease(std::uint64_t peer) const {
+    const Shown& shown = known_.at(peer).back();
+    return {tokens_[shown.token].grant.expires_at, shown.ends};
+  }
+
   void extend(std::uint64_t peer, std::size_t token_index) {
     const Token& token = tokens_[token_index];
     for (auto& [key, flow] : flows_) {
@@ -318,7 +347,8 @@ class History {
       if (std::string(flow.place.host) != token.place.host || flow.port != token.port) continue;
       if (token.grant.expires_at <= flow.lease.wall) continue;
       flow.token = token_index;
-      flow.lease = lease_of(token.grant);
+      flow.lease = shown_lease(peer);
+      if (flow.state == ModelFlow::State::held) expected_releases_.insert(key);
     }
   }
 
@@ -336,8 +366,11 @@ class History {
     engine_.handle_timeout(now_);
     check_step();  // What the time ends is not this request's doing.
     const bool is_open_to_peer = !closing_.contains(peer);
-    const bool is_good = is_open_to_peer && is_valid(token, peer);
-    if (is_good) extend(peer, index);
+    const bool is_good = is_open_to_peer && show(index, peer);
+    if (is_good) {
+      flow.lease = shown_lease(peer);
+      extend(peer, index);
+    }
     const bool is_covered =
         std::string(flow.place.host) == token.place.host && flow.port == token.port;
     const bool is_let_in =
@@ -369,7 +402,7 @@ class History {
     const std::size_t index = some_token(peer);
     engine_.handle_timeout(now_);
     check_step();
-    const bool is_good = !closing_.contains(peer) && is_valid(tokens_[index], peer);
+    const bool is_good = !closing_.contains(peer) && show(index, peer);
     if (is_good) extend(peer, index);
     handle(GrantPresented{RenewalKey(++last_renewal_), PeerKey(peer), signed_token(index)});
     renewal_is_good_ = is_good;
@@ -425,13 +458,21 @@ class History {
     handle(FlowEnded{key, 1, 1, FlowEnd::finished});
   }
 
-  // is_right tells whether a flow that was let in may still be, by the plain rules.
-  bool is_right(const ModelFlow& flow) const {
+  bool is_leased(const ModelFlow& flow) const {
+    return now_.unix_time < flow.lease.wall && now_.instant < flow.lease.monotonic;
+  }
+
+  // is_right tells whether a flow that was let in may still carry bytes, by the plain rules;
+  // is_holdable, whether it may still be.
+  bool is_right(const ModelFlow& flow) const { return is_leased(flow) && is_holdable(flow); }
+
+  bool is_holdable(const ModelFlow& flow) const {
     const Token& token = tokens_[flow.token];
     if (!held_keys_.contains(token.key_index) || revoked_.contains(token.grant.id)) return false;
-    if (now_.unix_time >= flow.lease.wall || now_.instant >= flow.lease.monotonic) return false;
     if (!is_configured(token.grant, flow.place, flow.port)) return false;
-    if (flow.state == ModelFlow::State::open) return may_dial(flow.place, flow.dialled);
+    const bool is_dialled =
+        flow.state == ModelFlow::State::open || flow.state == ModelFlow::State::held;
+    if (is_dialled) return may_dial(flow.place, flow.dialled);
     if (flow.state == ModelFlow::State::dialling) {
       return std::ranges::all_of(flow.offered, [&](const SocketAddress& address) {
         return may_dial(flow.place, address.ip.to_text());
@@ -451,10 +492,19 @@ class History {
       } else if (const auto* refuse = std::get_if<Refuse>(&*output)) {
         check_refuse(*refuse);
       } else if (const auto* cut = std::get_if<Cut>(&*output)) {
-        ModelFlow& flow = flows_.at(cut->flow);
+        check_cut(*cut);
+      } else if (const auto* hold = std::get_if<Hold>(&*output)) {
+        ModelFlow& flow = flows_.at(hold->flow);
         REQUIRE(flow.state == ModelFlow::State::open);
-        REQUIRE((flow.peer == gone_peer_ || !is_right(flow)));
-        flow.state = ModelFlow::State::cut;
+        REQUIRE_FALSE(is_leased(flow));
+        flow.state = ModelFlow::State::held;
+        flow.held_until = std::min(now_.instant, flow.lease.monotonic) + kHoldTimeout;
+      } else if (const auto* release = std::get_if<Release>(&*output)) {
+        ModelFlow& flow = flows_.at(release->flow);
+        REQUIRE(expected_releases_.erase(release->flow) == 1);
+        REQUIRE(flow.state == ModelFlow::State::held);
+        REQUIRE(is_right(flow));
+        flow.state = ModelFlow::State::open;
       } else if (const auto* answered = std::get_if<GrantAnswered>(&*output)) {
         REQUIRE(answered->refusal.has_value() != renewal_is_good_);
       } else if (const auto* close = std::get_if<ClosePeer>(&*output)) {
@@ -462,18 +512,47 @@ class History {
       }
     }
     REQUIRE_FALSE(expected_accept_);
+    REQUIRE(expected_releases_.empty());
     for (const auto& [key, flow] : flows_) {
       if (flow.state == ModelFlow::State::cut) continue;
       REQUIRE_FALSE(refused_for_cause_.contains(key));
-      REQUIRE(is_right(flow));
+      const bool is_held = flow.state == ModelFlow::State::held;
+      REQUIRE((is_held ? is_holdable(flow) : is_right(flow)));
+      if (is_held) REQUIRE(now_.instant < flow.held_until);
+      if (is_held) REQUIRE((engine_.next_deadline() <= flow.held_until));
       REQUIRE(peers_.contains(flow.peer));
-      const bool is_pending = flow.state != ModelFlow::State::open;
+      const bool is_pending = !is_held && flow.state != ModelFlow::State::open;
       if (is_pending) REQUIRE(now_.instant < flow.step_deadline);
       if (is_pending) REQUIRE((engine_.next_deadline() <= flow.step_deadline));
     }
-    REQUIRE(engine_.statistics().flows_pending + engine_.statistics().flows_open +
-                engine_.statistics().flows_cut ==
-            flows_.size());
+    const Engine::Statistics now = engine_.statistics();
+    REQUIRE(now.flows_pending + now.flows_open + now.flows_held + now.flows_cut == flows_.size());
+    REQUIRE(now.flows_held == held_count());
+    REQUIRE(now.flows_held <= kHeldMax);
+  }
+
+  std::size_t held_count() const {
+    return static_cast<std::size_t>(std::ranges::count_if(
+        flows_, [](const auto& entry) { return entry.second.state == ModelFlow::State::held; }));
+  }
+
+  // check_cut: what is open has lost its right; what is held likewise, or its time is over, or it
+  // is the one that was held longest of too many.
+  void check_cut(const Cut& cut) {
+    ModelFlow& flow = flows_.at(cut.flow);
+    if (flow.state == ModelFlow::State::held) {
+      const bool is_late = now_.instant >= flow.held_until;
+      const bool is_oldest = std::ranges::none_of(flows_, [&](const auto& entry) {
+        return entry.second.state == ModelFlow::State::held &&
+               entry.second.held_until < flow.held_until;
+      });
+      REQUIRE((flow.peer == gone_peer_ || !is_holdable(flow) || is_late ||
+               (is_oldest && held_count() > kHeldMax)));
+    } else {
+      REQUIRE(flow.state == ModelFlow::State::open);
+      REQUIRE((flow.peer == gone_peer_ || !is_holdable(flow)));
+    }
+    flow.state = ModelFlow::State::cut;
   }
 
   // check_dial is the promise that matters most.
@@ -515,6 +594,11 @@ class History {
   std::map<std::uint64_t, std::set<std::uint16_t>> configuration_;
   std::set<std::string> own_;
   std::set<GrantId> revoked_;
+  struct Shown {
+    std::size_t token = 0;
+    Instant ends;
+  };
+  std::map<std::uint64_t, std::vector<Shown>> known_;  // By peer; the newest last.
   std::vector<Token> tokens_;
   std::map<std::uint64_t, std::vector<std::size_t>> tokens_of_;
   std::set<std::uint64_t> peers_;
@@ -522,6 +606,7 @@ class History {
   std::map<FlowKey, ModelFlow> flows_;
   std::set<FlowKey> refused_for_cause_;
   std::optional<FlowKey> expected_accept_;
+  std::set<FlowKey> expected_releases_;
   std::uint64_t gone_peer_ = 0;
   bool renewal_is_good_ = false;
   std::uint64_t revision_ = 0;

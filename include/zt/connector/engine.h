@@ -11,8 +11,8 @@
 //
 //   A flow goes through these states:
 //
-//     FlowRequested ─► resolving ─► dialling ─► open ─► cut ─► gone
-//                        Resolve      Dial      Accept   Cut
+//     FlowRequested ─► resolving ─► dialling ─► open ◄──Release──► held ─► cut ─► gone
+//                        Resolve      Dial      Accept    Hold             Cut
 //
 //   An address as target skips `resolving`. A target that is an alias of a resource with one
 //   address goes to that address: the alias need not exist in the private network's DNS. Until a
@@ -26,15 +26,23 @@
 //   later grant of the same subject, device and resource that covers the flow's target extends it
 //   (GrantPresented, or a FlowRequested with the newer grant).
 //
+//   An open TCP flow whose grant has ended is held: not a byte passes, in either direction, until a
+//   grant that would extend it is presented (Release), or `hold_timeout` is over (Cut). So a client
+//   that slept, or whose controller was away, finds its flows as they were. What is held is judged
+//   like any other flow: revocation, keys, configuration, addresses and paths cut it at once. A
+//   clock that is set back releases nothing.
+//
 //   The id of a flow is drawn here. The client learns it with the answer, so that both ends report
 //   one id; an id of the client's choice could make the log take a new flow for one that it has
 //   seen.
 //
 // Limits: Limits; the answer is 503 connection_limit_reached, or ClosePeer. The list of revoked
-//   grants is bounded: when it is full, every grant issued until that moment is refused.
-// Time: deadlines (grant, resolution, dial, a peer's first valid grant) are checked on every call.
+//   grants is bounded: when it is full, every grant issued until that moment is refused. Of more
+//   held flows than held_max, the one that has been held longest is cut.
+// Time: deadlines (grant, resolution, dial, hold, a peer's first valid grant) are checked on every
+//   call.
 //   While flows live, the clocks are compared every ten seconds, so that a wall clock that jumped
-//   ahead (a machine that slept) ends what it has to.
+//   ahead ends what it has to.
 // Cost: a flow is one signature check and about a kilobyte; a peer without a grant about 300 bytes.
 // Threats: stolen, forged, expired, foreign grants: grant::verify. A controller that grants too
 //   much: the own configuration. Names that resolve to the connector itself or to metadata
@@ -173,8 +181,14 @@ struct Refuse {  // Answer, abandon what was asked for, close what it opened. Th
   wire::ProxyError error{};
   std::string details;  // For the client's user.
 };
+struct Hold {  // Let no byte of an open flow pass, until Release or Cut. FlowEnded may come first.
+  FlowKey flow{};
+};
+struct Release {  // Let the bytes of a held flow pass again: what has come meanwhile, its end too.
+  FlowKey flow{};
+};
 enum class CutReason : std::uint8_t {
-  grant_expired,
+  grant_expired,  // And no other came in time.
   grant_revoked,
   key_withdrawn,          // The tenant's keys no longer hold the one that signed the grant.
   configuration_changed,  // The resource is gone, or no longer includes the target.
@@ -182,7 +196,7 @@ enum class CutReason : std::uint8_t {
   path_forbidden,         // The path, or the rule about it, has changed.
   peer_gone,
 };
-struct Cut {  // Abandon both sides of an open flow at once, then answer with FlowEnded.
+struct Cut {  // Abandon both sides of an open or held flow at once, then answer with FlowEnded.
   FlowKey flow{};
   CutReason reason{};
 };
@@ -230,9 +244,12 @@ class Engine {
     std::size_t refusals_before_grant_max = 8;  // Of one peer.
     std::size_t known_grants_max = 8;           // Of one peer: some 2 KB each.
     std::size_t stranger_reports_max = 60;      // A minute, of peers without a valid grant.
+    std::size_t held_max = 4096;                // Of flows_max.
     Duration resolve_timeout = std::chrono::seconds(5);
     Duration dial_timeout = std::chrono::seconds(10);
     Duration first_grant_timeout = std::chrono::seconds(10);
+    // An hour of sleep, and time to wake up in; zero: a flow is cut when its grant ends.
+    Duration hold_timeout = std::chrono::minutes(75);
   };
 
   // Self is what enrolment made of this node.
@@ -245,8 +262,8 @@ class Engine {
   using Input = std::variant<ConfigurationReceived, KeysReceived, GrantsRevoked,
                              OwnAddressesChanged, PeerConnected, PeerGone, PeerMoved, FlowRequested,
                              GrantPresented, Resolved, Dialed, FlowEnded>;
-  using Output = std::variant<Resolve, Dial, Accept, Refuse, Cut, GrantAnswered, SnapshotNeeded,
-                              ClosePeer, Report>;
+  using Output = std::variant<Resolve, Dial, Accept, Refuse, Hold, Release, Cut, GrantAnswered,
+                              SnapshotNeeded, ClosePeer, Report>;
 
   // `random` draws flow ids; it outlives the engine.
   Engine(const Limits& limits, Self self, Random& random);
@@ -265,6 +282,7 @@ class Engine {
     std::size_t peers = 0;
     std::size_t flows_pending = 0;
     std::size_t flows_open = 0;
+    std::size_t flows_held = 0;
     std::size_t flows_cut = 0;  // Cut, and not yet said to have ended.
     std::size_t grants_revoked = 0;
     std::uint64_t flows_opened = 0;  // Since the start, like those below.
@@ -283,7 +301,7 @@ class Engine {
   [[nodiscard]] const grant::ResourceTable& resources() const { return resources_; }
 
  private:
-  enum class State : std::uint8_t { resolving, dialling, open, cut };
+  enum class State : std::uint8_t { resolving, dialling, open, held, cut };
 
   // Lease is how long a grant carries a flow: while both clocks are below their bounds.
   struct Lease {
@@ -357,6 +375,7 @@ class Engine {
     std::vector<SocketAddress> vetted;     // What may be dialled.
     std::optional<SocketAddress> dialled;  // Once open.
     Instant opened;
+    Instant held_since;               // While held.
     std::string end_reason;           // Once cut.
     std::optional<Instant> deadline;  // As it stands in deadlines_.
     std::optional<UnixTime> expiry;   // As it stands in expiries_.
@@ -417,6 +436,7 @@ class Engine {
   void count_refusal(PeerKey key, Peer& peer);
   void close_peer(PeerKey key, Peer& peer, CloseReason reason);
   void end(FlowKey key, CutReason reason, std::string_view text, const Now& now);
+  void lapse(FlowKey key, const Now& now);
   void forget(FlowKey key);
   void revoke(const GrantId& grant, const Now& now);
   void expire(const Now& now);
@@ -437,6 +457,7 @@ class Engine {
   std::map<FlowKey, Flow> flows_;
   std::size_t pending_count_ = 0;
   std::size_t cut_count_ = 0;
+  std::set<std::pair<Instant, FlowKey>> held_;  // By the time since when.
   std::set<std::pair<Instant, FlowKey>> deadlines_;
   std::set<std::pair<UnixTime, FlowKey>> expiries_;
   std::set<std::pair<Instant, PeerKey>> peer_deadlines_;

@@ -531,32 +531,276 @@ TEST_CASE("a client that gives up before its flow is open leaves nothing") {
 
 // --- A flow lives as long as its right.
 
-TEST_CASE("a flow dies when its grant does, by the monotonic clock") {
+// present shows the engine a grant as peer 1, and returns how many flows it has extended.
+std::size_t present(Fixture& f, const grant::Grant& grant) {
+  f.handle(GrantPresented{RenewalKey(1), PeerKey(1), f.signed_grant(grant)});
+  const auto answer = f.take<GrantAnswered>();
+  REQUIRE(answer);
+  return answer->flows_extended;
+}
+
+TEST_CASE("a flow is held when its grant ends, by the monotonic clock, and nothing else happens") {
   Fixture f;
   const FlowKey flow = f.open();
   f.now.unix_time -= minutes(60);  // Somebody sets the clock back.
   f.advance(minutes(5) - Duration(1));
   CHECK(f.take_all().empty());
   f.advance(Duration(1));
-  const auto cut = f.take<Cut>();
-  REQUIRE(cut);
-  CHECK(cut->flow == flow);
-  CHECK(cut->reason == CutReason::grant_expired);
+  const auto hold = f.take<Hold>();
+  REQUIRE(hold);
+  CHECK(hold->flow == flow);
   CHECK(f.take_all().empty());
-  f.handle(FlowEnded{flow, 1, 2, FlowEnd::cut});
-  CHECK(f.take<Report>()->report.reason == "the grant has expired");
+  CHECK(f.engine.statistics().flows_held == 1);
+  CHECK(f.engine.statistics().flows_open == 0);
+  f.advance(minutes(60));
+  CHECK(f.take_all().empty());
 }
 
-TEST_CASE("a flow dies when the wall clock jumps over its grant's end, within ten seconds") {
+TEST_CASE("a flow is held when the wall clock jumps over its grant's end, within ten seconds") {
   Fixture f;
   f.open();
   f.now.unix_time += minutes(5) - milliseconds(1);
   f.engine.handle_timeout(f.now);
-  CHECK_FALSE(f.take<Cut>());
+  CHECK_FALSE(f.take<Hold>());
   f.now.unix_time += milliseconds(1);
   CHECK(*f.engine.next_deadline() <= f.now.instant + seconds(10));
   f.engine.handle_timeout(f.now);
+  CHECK(f.take<Hold>());
+}
+
+TEST_CASE("a held flow is cut when hold_timeout is over since its grant ended, not before") {
+  Fixture f({.hold_timeout = minutes(10)});
+  const FlowKey flow = f.open();
+  f.advance(minutes(5));
+  CHECK(f.take<Hold>());
+  CHECK(f.engine.next_deadline() == f.now.instant + minutes(10));
+  f.advance(minutes(10) - Duration(1));
+  CHECK(f.take_all().empty());
+  f.advance(Duration(1));
+  const auto cut = f.take<Cut>();
+  REQUIRE(cut);
+  CHECK(cut->flow == flow);
+  CHECK(cut->reason == CutReason::grant_expired);
+  f.handle(FlowEnded{flow, 1, 2, FlowEnd::cut});
+  const auto closed = f.take<Report>();
+  REQUIRE(closed);
+  CHECK(closed->report.reason == "the grant has expired, and no other came in time");
+  CHECK(closed->report.duration == minutes(15));
+  CHECK(f.engine.statistics() == Engine::Statistics{.peers = 1, .flows_opened = 1});
+}
+
+TEST_CASE("a late timer holds no longer: the time counts from the end of the grant") {
+  Fixture f({.hold_timeout = minutes(10)});
+  f.open();
+  f.advance(minutes(15) - Duration(1));  // The connector's machine slept.
+  CHECK(f.take<Hold>());
+  CHECK_FALSE(f.take<Cut>());
+  f.advance(Duration(1));
   CHECK(f.take<Cut>()->reason == CutReason::grant_expired);
+}
+
+TEST_CASE("what is not to be held is cut when its grant ends") {
+  SECTION("by the operator's will") {
+    Fixture f({.hold_timeout = Duration::zero()});
+    const FlowKey flow = f.open();
+    f.advance(minutes(5) - Duration(1));
+    CHECK(f.take_all().empty());
+    f.advance(Duration(1));
+    CHECK(f.take<Cut>()->reason == CutReason::grant_expired);
+    CHECK_FALSE(f.take<Hold>());
+    f.handle(FlowEnded{flow, 1, 2, FlowEnd::cut});
+    CHECK(f.take<Report>()->report.reason == "the grant has expired");
+  }
+  SECTION("UDP") {
+    Fixture f;
+    const FlowKey flow = f.request(f.grant_of("db.internal"), "db.internal:53", Protocol::udp);
+    f.resolve(flow, {"10.0.0.5"});
+    f.handle(Dialed{flow, SocketAddress{*IpAddress::parse("10.0.0.5"), 53}});
+    f.take_all();
+    f.advance(minutes(5));
+    CHECK(f.take<Cut>()->reason == CutReason::grant_expired);
+    CHECK_FALSE(f.take<Hold>());
+  }
+}
+
+TEST_CASE("a held flow goes on by a later grant of the same right, and lives by it") {
+  Fixture f;
+  const FlowKey flow = f.open();
+  f.advance(minutes(60));
+  REQUIRE(f.take<Hold>());
+  SECTION("that is presented") {
+    CHECK(present(f, f.grant_of("db.internal", 2)) == 1);
+  }
+  SECTION("that comes with another flow") {
+    f.request(f.grant_of("db.internal", 2), "db.internal:8000");
+  }
+  const auto release = f.take<Release>();
+  REQUIRE(release);
+  CHECK(release->flow == flow);
+  CHECK_FALSE(f.take<Release>());
+  CHECK(f.engine.statistics().flows_held == 0);
+  CHECK(f.engine.statistics().flows_open == 1);
+  f.take_all();
+  f.advance(minutes(5) - Duration(1));
+  CHECK_FALSE(f.take<Hold>());
+  f.advance(Duration(1));
+  CHECK(f.take<Hold>()->flow == flow);
+}
+
+TEST_CASE("no other grant lets a held flow go on") {
+  Fixture f;
+  f.open();
+  f.advance(minutes(6));
+  REQUIRE(f.take<Hold>());
+  auto grant = f.grant_of("db.internal", 2);
+  SECTION("another subject") {
+    grant.subject = {id_of<ServiceAccountIdTag>(2).text};
+  }
+  SECTION("another device") {
+    grant.device = id_of<DeviceIdTag>(2);
+  }
+  SECTION("another resource") {
+    grant.resource = id_of<ResourceIdTag>(2);
+  }
+  SECTION("another host") {
+    grant.permissions[0].hosts = {host_of("db2.internal")};
+  }
+  SECTION("other ports") {
+    grant.permissions[0].ports = {{8000, 8100}};
+  }
+  SECTION("UDP only") {
+    grant.permissions[0].protocols = {Protocol::udp};
+  }
+  CHECK(present(f, grant) == 0);
+  CHECK_FALSE(f.take<Release>());
+  CHECK(f.engine.statistics().flows_held == 1);
+}
+
+TEST_CASE("what is no grant here and now lets no held flow go on") {
+  Fixture f;
+  f.open();
+  f.advance(minutes(6));
+  REQUIRE(f.take<Hold>());
+  auto grant = f.grant_of("db.internal", 2);
+  unsigned peer = 1;
+  SECTION("another's certificate") {
+    grant.client_certificate = certificate_of(2);
+  }
+  SECTION("another's connection") {
+    grant.client_certificate = certificate_of(2);
+    peer = 2;
+    f.connect(2);
+  }
+  SECTION("expired") {
+    grant.issued_at -= minutes(5);
+    grant.not_before -= minutes(5);
+    grant.expires_at = f.now.unix_time;
+  }
+  SECTION("revoked") {
+    f.handle(GrantsRevoked{{grant.id}, ""});
+  }
+  f.handle(GrantPresented{RenewalKey(1), PeerKey(peer), f.signed_grant(grant)});
+  CHECK_FALSE(f.take<Release>());
+  CHECK(f.engine.statistics().flows_held == 1);
+}
+
+TEST_CASE("a clock that is set back lets no held flow go on, by itself or by the same grant") {
+  Fixture f;
+  const grant::Grant grant = f.grant_of("db.internal");
+  f.open(grant);
+  f.advance(minutes(5));
+  REQUIRE(f.take<Hold>());
+  f.now.unix_time -= minutes(5);
+  f.advance(seconds(1));
+  CHECK(f.take_all().empty());
+  CHECK(present(f, grant) == 0);
+  CHECK_FALSE(f.take<Release>());
+}
+
+TEST_CASE("a held flow is judged like any other, and cut at once") {
+  Fixture f;
+  const grant::Grant grant = f.grant_of("db.internal");
+  f.open(grant);
+  f.advance(minutes(6));
+  REQUIRE(f.take<Hold>());
+  CutReason expected{};
+  SECTION("its grant is revoked") {
+    f.handle(GrantsRevoked{{grant.id}, ""});
+    expected = CutReason::grant_revoked;
+  }
+  SECTION("the resource is gone") {
+    f.handle(ConfigurationReceived{f.snapshot({})});
+    expected = CutReason::configuration_changed;
+  }
+  SECTION("the key is withdrawn") {
+    f.handle(KeysReceived{});
+    expected = CutReason::key_withdrawn;
+  }
+  SECTION("the address becomes our own") {
+    f.handle(OwnAddressesChanged{{*IpAddress::parse("10.0.0.5")}});
+    expected = CutReason::address_prohibited;
+  }
+  SECTION("the path is forbidden") {
+    grant::ResourceEntry entry = f.resource_of("db.internal");
+    entry.path.paths = Paths::always_relay;
+    f.handle(ConfigurationReceived{f.snapshot({entry})});
+    expected = CutReason::path_forbidden;
+  }
+  SECTION("the client is gone") {
+    f.handle(PeerGone{PeerKey(1)});
+    expected = CutReason::peer_gone;
+  }
+  const auto cut = f.take<Cut>();
+  REQUIRE(cut);
+  CHECK(cut->reason == expected);
+  CHECK(f.engine.statistics().flows_held == 0);
+  CHECK(f.engine.statistics().flows_cut == 1);
+  f.handle(FlowEnded{cut->flow, 0, 0, FlowEnd::cut});
+  CHECK(f.take<Report>());
+  CHECK(f.engine.statistics().flows_cut == 0);
+  f.advance(minutes(75));
+  CHECK_FALSE(f.take<Cut>());
+}
+
+TEST_CASE("a held flow whose resource ends it is over, and reported as any other") {
+  Fixture f;
+  const FlowKey flow = f.open();
+  f.advance(minutes(6));
+  REQUIRE(f.take<Hold>());
+  f.handle(FlowEnded{flow, 3, 4, FlowEnd::resource_reset});
+  const auto closed = f.take<Report>();
+  REQUIRE(closed);
+  CHECK(closed->report.reason == "abandoned by the resource");
+  CHECK(closed->report.bytes_down == 4);
+  CHECK(closed->report.duration == minutes(6));
+  CHECK(f.engine.statistics().flows_held == 0);
+  CHECK(present(f, f.grant_of("db.internal", 2)) == 0);
+  CHECK_FALSE(f.take<Release>());
+}
+
+TEST_CASE("of more held flows than held_max the one that is held longest is cut") {
+  Fixture f({.held_max = 2});
+  std::vector<FlowKey> flows;
+  for (std::uint64_t number = 1; number <= 3; ++number) {
+    auto grant = f.grant_of("db.internal", number);
+    grant.subject = {id_of<ServiceAccountIdTag>(number).text};  // None extends another.
+    flows.push_back(f.open(grant));
+    f.advance(seconds(10));
+  }
+  f.advance(minutes(5) - seconds(20));
+  CHECK(f.take<Hold>()->flow == flows[0]);
+  CHECK(f.take<Hold>()->flow == flows[1]);
+  CHECK(f.take_all().empty());
+  f.advance(seconds(10));
+  CHECK(f.take<Hold>()->flow == flows[2]);
+  const auto cut = f.take<Cut>();
+  REQUIRE(cut);
+  CHECK(cut->flow == flows[0]);
+  CHECK(cut->reason == CutReason::grant_expired);
+  CHECK(f.engine.statistics().flows_held == 2);
+  f.handle(FlowEnded{flows[0], 0, 0, FlowEnd::cut});
+  CHECK(f.take<Report>()->report.reason ==
+        "the grant has expired, and too many flows wait for another one");
 }
 
 TEST_CASE("a flow that is not open yet is refused when its grant dies") {
@@ -707,9 +951,9 @@ TEST_CASE("a later grant extends the flows that it covers") {
   CHECK(answer->flows_extended == 1);
   CHECK_FALSE(answer->refusal);
   f.advance(minutes(5) - Duration(1));
-  CHECK_FALSE(f.take<Cut>());
+  CHECK_FALSE(f.take<Hold>());
   f.advance(Duration(1));
-  CHECK(f.take<Cut>()->reason == CutReason::grant_expired);
+  CHECK(f.take<Hold>());
 }
 
 TEST_CASE("a flow that comes with a later grant extends the others") {
@@ -718,7 +962,7 @@ TEST_CASE("a flow that comes with a later grant extends the others") {
   f.advance(minutes(3));
   f.request(f.grant_of("db.internal", 2), "db.internal:8000");
   f.advance(minutes(3));
-  CHECK_FALSE(f.take<Cut>());
+  CHECK_FALSE(f.take<Hold>());
 }
 
 TEST_CASE("a grant for another right extends nothing") {
@@ -747,9 +991,9 @@ TEST_CASE("a grant for another right extends nothing") {
   f.handle(GrantPresented{RenewalKey(1), PeerKey(1), f.signed_grant(grant)});
   CHECK(f.take<GrantAnswered>()->flows_extended == 0);
   f.advance(minutes(5) - Duration(1));
-  CHECK_FALSE(f.take<Cut>());
+  CHECK_FALSE(f.take<Hold>());
   f.advance(Duration(1));
-  CHECK(f.take<Cut>());
+  CHECK(f.take<Hold>());
 }
 
 TEST_CASE("another peer's flows are not extended, and a bad renewal is answered as a bad grant") {
