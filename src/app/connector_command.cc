@@ -26,6 +26,9 @@ struct Settings {
   std::string name = machine_name();
   std::vector<std::string> dns;
   std::uint32_t drain_timeout_s = Draining::kConnectorTimeoutDefault;
+  std::uint32_t hold_timeout_s = static_cast<std::uint32_t>(
+      std::chrono::duration_cast<std::chrono::seconds>(connector::Engine::Limits{}.hold_timeout)
+          .count());
   PathSettings paths;
   LogSettings log;
 };
@@ -59,6 +62,7 @@ ExitCode run(const Settings& settings) {
   node::ConnectorNode::Config config{.link = link_config(entrance->identity, entrance->controller,
                                                          entrance->controller_key, random, true),
                                      .standing = standing_of(entrance->record)};
+  config.engine.hold_timeout = std::chrono::seconds(settings.hold_timeout_s);
   if (const auto applied = settings.paths.apply(config.link); !applied) {
     return fail(ExitCode::usage, applied.error());
   }
@@ -124,6 +128,12 @@ void add_connector_commands(CLI::App& app, Chosen& chosen) {
                       "DNS server of the private network, ADDRESS[:PORT]; default: resolv.conf");
   settings->paths.add_to(*command);
   Draining::add_to(*command, settings->drain_timeout_s);
+  command
+      ->add_option("--hold-timeout", settings->hold_timeout_s,
+                   "Seconds that a TCP flow whose grant has ended is held, without letting a byte "
+                   "pass, until there is another grant: the client may sleep; 0 cuts it at once")
+      ->check(CLI::Range(0, 5400))
+      ->capture_default_str();
   settings->log.add_to(*command);
   command->footer(
       "The first start needs an enrolment token (zt admin connector token NETWORK); later starts\n"
