@@ -246,7 +246,7 @@ void Engine::give_up_connecting(FlowKey key, const Now& now) {
   Access& access = access_of(flow);
   if (access.grant && !flow.has_asked) {
     flow.has_asked = true;
-    access.grant.reset();
+    drop_grant(*flow.access, access, now);
     detach(key, flow, now);
     want_grant(key, now);
     return;
@@ -315,7 +315,7 @@ void Engine::wait_for_direct(FlowKey key, PeerKey peer_key, const Now& now) {
   flow.connector = peer.connector;
   schedule(key, flow);
   if (std::exchange(peer.is_presented, true)) return;
-  outputs_.emplace_back(PresentGrant{peer_key, grant.token.duplicate()});
+  outputs_.emplace_back(PresentGrant{peer_key, grant.id, grant.token.duplicate()});
 }
 
 void Engine::on(PathTaken& input, const Now& now) {

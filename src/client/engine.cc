@@ -13,13 +13,6 @@ namespace {
 
 using wire::ProxyError;
 
-// printable makes a peer's text fit to be shown: no control characters, no more than `size_max`.
-std::string printable(std::string_view text, std::size_t size_max) {
-  std::string result(text.substr(0, size_max));
-  std::ranges::replace_if(result, [](char c) { return c < 0x20 || c > 0x7e; }, '?');
-  return result;
-}
-
 // kind_of sorts a connector's refusal by what it means for an application.
 Outcome::Kind kind_of(int status, const std::optional<ProxyError>& error) {
   if (error == ProxyError::dns_error || error == ProxyError::dns_timeout) {
@@ -179,12 +172,19 @@ void Engine::on(FlowAnswered& input, const Now& now) {
   take_refusal(input, flow, now);
 }
 
+// printable makes a peer's text fit to be shown: no control characters, and not too long.
+std::string Engine::printable(std::string_view text) const {
+  std::string result(text.substr(0, limits_.details_size_max));
+  std::ranges::replace_if(result, [](char c) { return c < 0x20 || c > 0x7e; }, '?');
+  return result;
+}
+
 // take_refusal tries another connector, or another grant, where that may help.
 void Engine::take_refusal(const FlowAnswered& input, Flow& flow, const Now& now) {
   Access& access = access_of(flow);
   flow.last_problem = input.details.empty()
                           ? fmt::format("the connector answered with status {}", input.status)
-                          : printable(input.details, limits_.details_size_max);
+                          : printable(input.details);
   if (is_worth_another(input.status, input.error)) {
     const bool was_draining = flow.peer && peers_.find(*flow.peer)->second.is_draining;
     leave_peer(input.flow, flow, now);
@@ -202,7 +202,7 @@ void Engine::take_refusal(const FlowAnswered& input, Flow& flow, const Now& now)
       input.status == 403 && input.error == ProxyError::http_request_denied;
   if (is_grant_refused && !flow.has_asked) {
     flow.has_asked = true;
-    if (access.grant && access.grant->id == flow.grant) access.grant.reset();
+    if (access.grant && access.grant->id == flow.grant) drop_grant(*flow.access, access, now);
     detach(input.flow, flow, now);
     want_grant(input.flow, now);
     return;
@@ -419,11 +419,13 @@ void Engine::schedule(PeerKey key, Peer& peer) {
   set_timer({TimerKind::peer, std::uint64_t(key)}, peer.timer, at);
 }
 
-// A grant is renewed while flows live by it, and dropped when it ends.
+// A grant is renewed while flows live by it, also when it has ended.
 void Engine::schedule(AccessKey key, Access& access) {
   std::optional<Instant> at;
   if (access.is_asking()) {
     at = access.request_deadline;
+  } else if (access.is_lapsed) {
+    at = access.renewal;
   } else if (access.grant) {
     at = access.flows.empty() ? access.expires : std::min(access.renewal, access.expires);
   }

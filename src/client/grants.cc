@@ -76,12 +76,10 @@ void Engine::on(ViewReceived& input, const Now& now) {
     }
   }
   for (const AccessKey key : lost) {
-    Access& access = accesses_.find(key)->second;
-    access.grant.reset();
-    schedule(key, access);
+    // Nothing ends here: the connectors cut what they must, and the controller says what it means.
+    drop_grant(key, accesses_.find(key)->second, now);
     forget_if_idle(key);
   }
-  (void)now;  // Nothing ends here: the connectors cut what they must.
 }
 
 // judge_locally says what the view has against it, or nothing.
@@ -114,7 +112,12 @@ void Engine::on(ControllerUp&, const Now& now) {
   controller_down_since_.reset();
   controller_reason_.clear();
   for (auto& [key, access] : accesses_) {
-    if (access.is_parked) ask(key, access.asked_port, now);
+    if (access.is_parked) {
+      ask(key, access.asked_port, now);
+    } else if (access.is_lapsed) {
+      access.renewal = now.instant;
+      schedule(key, access);
+    }
   }
 }
 
@@ -184,7 +187,8 @@ std::optional<Engine::AccessKey> Engine::find_access(const Flow& flow, const Now
     if (is_usable(access, flow, now)) return at->second;
     if (access.is_asking()) {
       if (!asking || access.asked_port == flow.target.port) asking = at->second;
-    } else if (access.covers(flow.target.port)) {
+    } else if (access.covers(flow.target.port) ||
+               (access.is_lapsed && access.asked_port == flow.target.port)) {
       stale = at->second;
     }
   }
@@ -260,7 +264,9 @@ void Engine::take_issued(AccessKey key, GrantIssued& issued, const Now& now) {
   Access& access = accesses_.find(key)->second;
   const Duration lifetime = std::max(issued.lifetime, Duration::zero());
   access.received = now.instant;
+  if (!std::exchange(access.is_refused, false)) access.former_expires = access.expires;
   access.expires = now.instant + lifetime;
+  access.is_lapsed = false;
   // Two thirds of the life, five percent sooner or later, so that clients do not come in step.
   const auto permille = static_cast<std::int64_t>(617 + random_.below(100));
   access.renewal = now.instant + lifetime / 1000 * permille;
@@ -296,7 +302,32 @@ void Engine::present(const Access& access) {
     if (lives && flow.peer) peers.insert(*flow.peer);
   }
   for (const PeerKey peer : peers) {
-    outputs_.emplace_back(PresentGrant{peer, access.held().token.duplicate()});
+    outputs_.emplace_back(PresentGrant{peer, access.held().id, access.held().token.duplicate()});
+  }
+}
+
+// A grant may be refused because the connector has not heard of something yet, such as a key. As
+// long as the former one carries the flows there is time to try again.
+void Engine::on(GrantRefused& input, const Now& now) {
+  const auto found = peers_.find(input.peer);
+  if (found == peers_.end()) return;
+  const Peer& peer = found->second;
+  const bool is_final = input.status >= 400 && input.status < 500;
+  const std::string problem =
+      problem_with(peer, "it does not accept the grant" +
+                             (input.details.empty() ? "" : ": " + printable(input.details)));
+  for (const FlowKey key : peer.flows) {
+    const Flow& flow = flows_.find(key)->second;
+    if (flow.state != State::open || !flow.access) continue;
+    Access& access = access_of(flow);
+    if (!access.grant || access.grant->id != input.grant) continue;
+    if (is_final && now.instant >= access.former_expires) {
+      cut(key, problem);
+      continue;
+    }
+    access.is_refused = true;
+    access.renewal = now.instant + (is_final ? limits_.refused_pause : limits_.renewal_retry);
+    schedule(*flow.access, access);
   }
 }
 
@@ -311,9 +342,9 @@ void Engine::take_denied(AccessKey key, const GrantDenied& denied, const Now& no
   if (const policy::Resource* resource = policy::best_match(resources_, target)) {
     last_decisions_[resource->id] = outcome.text;
   }
-  access.grant.reset();  // Flows that live by it end at the connector.
-  schedule(key, access);
   const std::uint16_t port = access.asked_port;
+  cut_open_flows(access, port, "access has ended: " + outcome.text);
+  drop_grant(key, access, now);  // Flows to other ports may go on by another one.
   const std::set<FlowKey> waiting = std::exchange(access.waiting, {});
   for (const FlowKey flow_key : waiting) flows_.find(flow_key)->second.access.reset();
   forget_if_idle(key);
@@ -326,6 +357,32 @@ void Engine::take_denied(AccessKey key, const GrantDenied& denied, const Now& no
       want_grant(flow_key, now);
     }
   }
+}
+
+// drop_grant forgets a grant. While flows are open by it another one is asked for, at once.
+void Engine::drop_grant(AccessKey key, Access& access, const Now& now) {
+  access.grant.reset();
+  access.is_lapsed = !access.flows.empty();
+  access.renewal = now.instant;
+  schedule(key, access);
+}
+
+// cut_open_flows ends those of an access, to one port or to all.
+void Engine::cut_open_flows(const Access& access, std::optional<std::uint16_t> port,
+                            const std::string& reason) {
+  for (const FlowKey key : access.flows) {
+    const Flow& flow = flows_.find(key)->second;
+    if (flow.state == State::open && (!port || flow.target.port == *port)) cut(key, reason);
+  }
+}
+
+// find_open_flow returns one of an access, or null.
+const Engine::Flow* Engine::find_open_flow(const Access& access) const {
+  for (const FlowKey key : access.flows) {
+    const Flow& flow = flows_.find(key)->second;
+    if (flow.state == State::open) return &flow;
+  }
+  return nullptr;
 }
 
 void Engine::remember_denial(const Authority& target, Protocol protocol, const Outcome& outcome,
@@ -345,7 +402,7 @@ void Engine::take_unavailable(AccessKey key, const std::string& reason, const No
     return;
   }
   access.is_parked = false;
-  if (access.grant) access.renewal = now.instant + limits_.renewal_retry;
+  if (access.grant || access.is_lapsed) access.renewal = now.instant + limits_.renewal_retry;
   schedule(key, access);
   const std::set<FlowKey> waiting = std::exchange(access.waiting, {});
   for (const FlowKey flow_key : waiting) flows_.find(flow_key)->second.access.reset();
@@ -364,11 +421,10 @@ void Engine::on(GrantsRevoked& input, const Now& now) {
   }
   for (const AccessKey key : hit) {
     Access& access = accesses_.find(key)->second;
-    access.grant.reset();
-    schedule(key, access);
+    cut_open_flows(access, std::nullopt, "the grant was revoked");
+    drop_grant(key, access, now);
     forget_if_idle(key);
   }
-  (void)now;  // Live flows are cut by their connectors, which hear of it too.
 }
 
 // --- Time.
@@ -388,8 +444,10 @@ void Engine::expire_access(AccessKey key, const Now& now) {
                      now);
     return;
   }
-  if (now.instant >= access.expires) {
-    access.grant.reset();
+  if (access.grant && now.instant >= access.expires) drop_grant(key, access, now);
+  const Flow* open = find_open_flow(access);
+  if (!access.grant && open == nullptr) {
+    access.is_lapsed = false;
     schedule(key, access);
     forget_if_idle(key);
     return;
@@ -399,7 +457,7 @@ void Engine::expire_access(AccessKey key, const Now& now) {
     schedule(key, access);
     return;
   }
-  ask(key, access.asked_port, now);
+  ask(key, access.grant ? access.asked_port : open->target.port, now);
 }
 
 // is_asked_elsewhere tells whether another access asks for the same: one question at a time.

@@ -8,6 +8,8 @@
 //   follow the port: it *sends* what the socket gave, and the socket gets what it *received*. A
 //   stream of quic::Endpoint is meant; src/app adapts it.
 //
+//   A port may show neither bytes nor space for as long as it likes: nothing moves then.
+//
 //   The port tells its Splice by on_port_readable(), on_port_writable() and on_port_reset(), never
 //   from inside one of these functions. Whoever implements it must see to it that its engine is
 //   drained soon after commit, consume and the other changes: schedule a Deferred.

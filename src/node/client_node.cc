@@ -14,10 +14,25 @@
 
 namespace zt::node {
 
+namespace {
+
+// A check counts for as much silence, however late it comes.
+constexpr Duration kSilenceCheckInterval = std::chrono::seconds(2);
+
+// proxy_status_of returns what the connector says of itself, which is the first member; empty if it
+// says nothing.
+wire::ProxyStatus proxy_status_of(const http::Response& response) {
+  const auto field = response.fields.find("proxy-status");
+  auto members = field ? wire::parse_proxy_status(*field) : std::nullopt;
+  return members && !members->empty() ? std::move(members->front()) : wire::ProxyStatus{};
+}
+
+}  // namespace
+
 ClientNode::ClientNode(const Config& config, Credential credential, Random& random)
     : config_(config),
       random_(random),
-      link_(config.link, std::move(credential), random),
+      link_(Link::between_peers(config.link), std::move(credential), random),
       journal_(
           config.journal,
           [this](std::string body, const Now& now) {
@@ -42,6 +57,7 @@ void ClientNode::handle_timeout(const Now& now) {
   if (!engine_) return;
   engine_->handle_timeout(now);
   take_engine_outputs(now);
+  watch_silence(now);
 }
 
 std::optional<ClientNode::Effect> ClientNode::poll_effect(const Now& now) {
@@ -57,7 +73,8 @@ std::optional<ClientNode::Effect> ClientNode::poll_effect(const Now& now) {
 
 std::optional<Instant> ClientNode::next_deadline() const {
   auto deadline = earlier_of(link_.next_deadline(), journal_.next_deadline());
-  return engine_ ? earlier_of(deadline, engine_->next_deadline()) : deadline;
+  if (engine_) deadline = earlier_of(deadline, engine_->next_deadline());
+  return earlier_of(deadline, silence_check_at_);
 }
 
 ClientNode::FlowKey ClientNode::open_flow(const Authority& target, Protocol protocol,
@@ -254,14 +271,14 @@ void ClientNode::take_endpoint_event(const quic::Event& event, const Now& now) {
   if (!engine_) return;
   if (const auto* ready = std::get_if<quic::ConnectionReady>(&event)) {
     if (const auto peer = peer_of(ready->connection)) {
+      if (!silence_check_at_) silence_check_at_ = now.instant + kSilenceCheckInterval;
       engine_->handle(
           client::ConnectorReady{.peer = *peer, .round_trip = round_trip_of(ready->connection)},
           now);
     }
   } else if (const auto* closed = std::get_if<quic::ConnectionClosed>(&event)) {
-    std::erase_if(presenting_, [&](const quic::StreamKey& stream) {
-      return stream.connection == closed->connection;
-    });
+    std::erase_if(presenting_,
+                  [&](const auto& entry) { return entry.first.connection == closed->connection; });
     if (const auto peer = peer_of(closed->connection)) {
       peers_.erase(*peer);
       std::string reason(quic::to_text(closed->reason));
@@ -297,8 +314,12 @@ void ClientNode::take_endpoint_event(const quic::Event& event, const Now& now) {
 
 void ClientNode::take_response(const quic::ResponseReceived& received, const Now& now) {
   const bool is_accepted = received.response.status >= 200 && received.response.status < 300;
-  if (presenting_.erase(received.stream) > 0) {
-    if (is_accepted) look_for_paths(received.stream, now);
+  if (auto presented = presenting_.extract(received.stream)) {
+    if (is_accepted) return look_for_paths(received.stream, now);
+    client::GrantRefused& refused = presented.mapped();
+    refused.status = received.response.status;
+    refused.details = proxy_status_of(received.response).details;
+    engine_->handle(std::move(refused), now);
     return;
   }
   const auto flow = flows_.flow_of(received.stream);
@@ -306,13 +327,9 @@ void ClientNode::take_response(const quic::ResponseReceived& received, const Now
   answered_flows_.insert(*flow);
   const http::Response& response = received.response;
   client::FlowAnswered answered{.flow = *flow, .status = response.status};
-  if (const auto field = response.fields.find("proxy-status")) {
-    const auto members = wire::parse_proxy_status(*field);
-    if (members && !members->empty()) {
-      answered.error = members->front().error;
-      answered.details = members->front().details;
-    }
-  }
+  const wire::ProxyStatus proxy_status = proxy_status_of(response);
+  answered.error = proxy_status.error;
+  answered.details = proxy_status.details;
   if (response.fields.find(wire::kDrainingField)) note_draining(received.stream.connection, now);
   if (const auto id = response.fields.find(kFlowField)) answered.id = parse_id_as<FlowIdTag>(*id);
   if (is_accepted) look_for_paths(received.stream, now);
@@ -338,6 +355,9 @@ void ClientNode::look_for_paths(const quic::StreamKey& stream, const Now& now) {
 
 // end_stream ends a flow whose stream the far end abandoned: refused if it was not open yet.
 void ClientNode::end_stream(const quic::StreamKey& stream, std::string_view why, const Now& now) {
+  if (auto presented = presenting_.extract(stream)) {
+    engine_->handle(std::move(presented.mapped()), now);
+  }
   const auto flow = flows_.flow_of(stream);
   if (!flow) return;
   if (open_flows_.contains(*flow)) {
@@ -442,7 +462,7 @@ void ClientNode::reroute(const client::Reroute& reroute, const Now& now) {
   const auto remote = link_.relays().bound_at(reroute.relay);
   if (found == peers_.end() || !found->second.connection || !remote) return;
   if (link_.paths().set_relay(*found->second.connection, *remote, now)) return;
-  // If it does not work, the connection dies by its idle timeout and the engine hears of that.
+  // If it does not work, the connection dies by its silence and the engine hears of that.
   (void)link_.endpoint().migrate(*found->second.connection, *remote, true, now.instant);
 }
 
@@ -473,6 +493,36 @@ void ClientNode::hear(const Now& now) {
     at = listened_.erase(at);
     link_.endpoint().ping_every(connection, std::nullopt);
     engine_->handle(client::ConnectorHeard{.peer = key, .round_trip = statistics->rtt_smoothed},
+                    now);
+  }
+  take_engine_outputs(now);
+}
+
+// watch_silence gives up connectors that have died.
+void ClientNode::watch_silence(const Now& now) {
+  if (!silence_check_at_ || now.instant < *silence_check_at_) return;
+  silence_check_at_.reset();
+  const bool is_online = link_.is_online(now);
+  std::vector<client::PeerKey> dead;
+  for (auto& [key, peer] : peers_) {
+    const auto statistics =
+        peer.connection ? link_.endpoint().statistics(*peer.connection) : std::nullopt;
+    if (!statistics) continue;
+    silence_check_at_ = now.instant + kSilenceCheckInterval;
+    if (std::exchange(peer.packets_received, statistics->packets_received) !=
+        statistics->packets_received) {
+      peer.silence = Duration::zero();
+    } else if (is_online) {
+      peer.silence += kSilenceCheckInterval;
+    }
+    if (peer.silence >= config_.silence_timeout) dead.push_back(key);
+  }
+  for (const client::PeerKey key : dead) {
+    const auto found = peers_.find(key);
+    link_.endpoint().close(*found->second.connection, kStreamNoError, "nothing was heard",
+                           now.instant);
+    peers_.erase(found);
+    engine_->handle(client::ConnectorLost{.peer = key, .reason = "nothing is heard of it any more"},
                     now);
   }
   take_engine_outputs(now);
@@ -539,9 +589,13 @@ void ClientNode::present_grant(const client::PresentGrant& present) {
                         .authority = "zt-connector",
                         .path = std::string(kGrantPath)};
   request.fields.add("proxy-authorization", "Bearer " + std::string(present.token.reveal()), true);
-  // A refusal shows as a cut when the old grant ends; the connector's log says why.
   const auto stream = link_.endpoint().open_request(*found->second.connection, request, true);
-  if (stream) presenting_.insert(*stream);
+  client::GrantRefused refused{.peer = present.peer, .grant = present.grant, .status = 503};
+  if (stream) {
+    presenting_.emplace(*stream, std::move(refused));
+  } else {
+    replies_.emplace_back(std::move(refused));
+  }
 }
 
 std::optional<client::PeerKey> ClientNode::peer_of(quic::ConnectionKey connection) const {

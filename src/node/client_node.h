@@ -9,6 +9,10 @@
 //   calls flow_ended. FlowAborted and FlowCut ask it to abandon the application's side and call
 //   flow_ended at once.
 //
+//   Death of a connector. QUIC keeps a connection with it for hours (node/link.h). While our
+//   network works, a connector from which nothing at all has come for `silence_timeout` is given
+//   up, and its flows end. While our network does not work, or the machine sleeps, no time counts.
+//
 // Limits   Those of the parts.
 
 #include <cstdint>
@@ -39,6 +43,7 @@ class ClientNode {
     Link::Config link;
     client::Engine::Limits engine;
     FlowJournal::Limits journal;
+    Duration silence_timeout = std::chrono::seconds(30);  // Of a connector. Three keep-alives.
   };
 
   // --- Effects.
@@ -158,6 +163,8 @@ class ClientNode {
     ConnectorId connector;
     std::optional<quic::ConnectionKey> connection;
     Paths paths = Paths::any;  // Of its flows.
+    std::uint64_t packets_received = 0;
+    Duration silence{};  // Since then, as far as it counts.
   };
 
   void take_link_events(const Now& now);
@@ -177,6 +184,7 @@ class ClientNode {
   void reroute(const client::Reroute& reroute, const Now& now);
   void listen_to(const client::ListenTo& wanted);
   void hear(const Now& now);
+  void watch_silence(const Now& now);
   [[nodiscard]] Duration round_trip_of(quic::ConnectionKey connection) const;
   void open_stream(const client::OpenFlow& open, const Now& now);
   void unpair(FlowKey flow, const Now& now);
@@ -200,9 +208,10 @@ class ClientNode {
   std::uint64_t next_flow_ = 1;
   std::map<http::CallKey, client::RequestKey> grant_calls_;
   std::map<client::PeerKey, Peer> peers_;
+  std::optional<Instant> silence_check_at_;  // While there is a peer.
   // The packets that had come from a connector when the engine asked to hear of the next.
   std::map<client::PeerKey, std::uint64_t> listened_;
-  std::set<quic::StreamKey> presenting_;  // Grants that are not answered yet.
+  std::map<quic::StreamKey, client::GrantRefused> presenting_;  // Until a grant is accepted.
   std::set<FlowKey> open_flows_;
   std::set<FlowKey> answered_flows_;  // Whose response has come, whatever it was.
   std::vector<std::byte> datagram_;   // Scratch.

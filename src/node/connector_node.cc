@@ -18,6 +18,10 @@ namespace {
 
 constexpr std::string_view kProxyName = "zt-connector";
 constexpr Duration kIdleCheckInterval = std::chrono::seconds(10);
+// A client that is awake is heard more often: it keeps its connection alive.
+constexpr Duration kSilenceMin = std::chrono::minutes(1);
+// The part of all connections that is kept free for newcomers, who have not shown a grant yet.
+constexpr std::size_t kFreeShare = 16;
 
 connector::PeerKey peer_of(quic::ConnectionKey connection) {
   return connector::PeerKey{static_cast<std::uint64_t>(connection)};
@@ -32,7 +36,7 @@ quic::ConnectionKey connection_of(connector::PeerKey peer) {
 ConnectorNode::ConnectorNode(const Config& config, Credential credential, Random& random)
     : config_(config),
       random_(random),
-      link_(config.link, std::move(credential), random),
+      link_(Link::between_peers(config.link), std::move(credential), random),
       journal_(
           config.journal,
           [this](std::string body, const Now& now) {
@@ -65,6 +69,23 @@ void ConnectorNode::close_unused(const Now& now) {
     clients_.erase(connection);
     link_.endpoint().close(connection, kStreamNoError, "the connector is draining", now.instant);
   }
+}
+
+// make_room is called when a client has shown its first valid grant.
+void ConnectorNode::make_room(quic::ConnectionKey newcomer, const Now& now) {
+  const std::size_t count_max =
+      std::min(config_.link.endpoint.limits.connections_max, config_.engine.peers_max);
+  if (link_.endpoint().connection_count() < count_max - count_max / kFreeShare) return;
+  std::optional<quic::ConnectionKey> silent;
+  Instant heard_at = now.instant - kSilenceMin;
+  for (const quic::ConnectionKey connection : clients_) {
+    const auto statistics = link_.endpoint().statistics(connection);
+    if (!statistics || connection == newcomer || statistics->arrived_last > heard_at) continue;
+    silent = connection;
+    heard_at = statistics->arrived_last;
+  }
+  if (!silent) return;
+  link_.endpoint().close(*silent, kStreamNoError, "silent, and others need the room", now.instant);
 }
 
 bool ConnectorNode::is_used(quic::ConnectionKey connection) const {
@@ -246,7 +267,12 @@ void ConnectorNode::bind_as_ruled(const Now& now) {
 }
 
 void ConnectorNode::take_endpoint_event(const quic::Event& event, const Now& now) {
-  if (!engine_) return;  // Nobody can have a grant yet.
+  if (!engine_) {  // Nobody can have a grant yet.
+    const auto* early = std::get_if<quic::ConnectionReady>(&event);
+    if (early == nullptr || !early->is_accepted) return;
+    link_.endpoint().close(early->connection, kStreamNoError, "not enrolled yet", now.instant);
+    return;
+  }
   if (const auto* ready = std::get_if<quic::ConnectionReady>(&event)) {
     if (!ready->is_accepted || !ready->peer) return;
     if (!is_draining_) clients_.insert(ready->connection);
@@ -266,7 +292,10 @@ void ConnectorNode::take_endpoint_event(const quic::Event& event, const Now& now
                                          .relay = link_.relay_at(moved->remote)},
                     now);
   } else if (const auto* request = std::get_if<quic::RequestReceived>(&event)) {
+    const quic::ConnectionKey connection = request->stream.connection;
+    const bool was_stranger = !engine_->has_shown_grant(peer_of(connection));
     take_request(*request, now);
+    if (was_stranger && engine_->has_shown_grant(peer_of(connection))) make_room(connection, now);
   } else if (const auto* readable = std::get_if<quic::StreamReadable>(&event)) {
     if (const auto flow = flows_.flow_of(readable->stream)) {
       effects_.emplace_back(FlowReadable{*flow});
@@ -388,6 +417,14 @@ void ConnectorNode::take_output(connector::Engine::Output& output, const Now& no
         FlowOpened{.flow = accept->flow, .protocol = is_udp ? Protocol::udp : Protocol::tcp});
   } else if (const auto* refusal = std::get_if<connector::Refuse>(&output)) {
     take_refusal(*refusal);
+  } else if (const auto* hold = std::get_if<connector::Hold>(&output)) {
+    flows_.hold(hold->flow);
+    note("holds a flow until another grant comes");
+  } else if (const auto* release = std::get_if<connector::Release>(&output)) {
+    flows_.release(release->flow);
+    note("lets a held flow go on");
+    effects_.emplace_back(FlowReadable{release->flow});
+    effects_.emplace_back(FlowWritable{release->flow});
   } else if (const auto* cut = std::get_if<connector::Cut>(&output)) {
     flows_.abandon(cut->flow, kStreamConnectError);
     effects_.emplace_back(
@@ -548,6 +585,10 @@ void ConnectorNode::end_idle_flows(const Now& now) {
 std::string ConnectorNode::path_of(const SocketAddress& remote) const {
   const auto relay = link_.relay_at(remote);
   return relay ? "relayed:" + relay->text : "direct";
+}
+
+void ConnectorNode::note(std::string_view message) {
+  effects_.emplace_back(Notice{.level = NoticeLevel::info, .message = message, .fields = {}});
 }
 
 void ConnectorNode::warn(std::string_view message, std::string reason) {

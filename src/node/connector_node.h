@@ -14,9 +14,16 @@
 //   end; then it calls flow_ended. FlowAborted and FlowCut ask it to abandon the socket and call
 //   flow_ended at once.
 //
+//   A flow whose grant has ended shows nothing to read and no space to write until another grant
+//   has come: the shell need not know. All bytes go by `flows()`, so nothing can pass it.
+//
 //   drain() begins the end: the controller is told, and so is every client (wire/draining.h); new
 //   flows are refused, and connections without one are closed. Live flows go on, and their
 //   grants are renewed. Drained says that none is left, and that the clients have all its bytes.
+//
+//   A client that is silent may sleep, and keeps its connection for hours (node/link.h). Where
+//   there is little room left for connections, the one that has been silent longest makes room for
+//   a client that has shown a valid grant: strangers push nobody out.
 //
 // Limits   Those of the parts.
 // Threats  Nothing of a request reaches the shell but vetted addresses.
@@ -183,6 +190,7 @@ class ConnectorNode {
   void take_request(const quic::RequestReceived& received, const Now& now);
   void refuse_for_draining(const quic::StreamKey& stream);
   void close_unused(const Now& now);
+  void make_room(quic::ConnectionKey newcomer, const Now& now);
   [[nodiscard]] bool is_used(quic::ConnectionKey connection) const;
   void take_output(connector::Engine::Output& output, const Now& now);
   void take_refusal(const connector::Refuse& refusal);
@@ -191,6 +199,7 @@ class ConnectorNode {
   void send_heartbeat(const Now& now);
   void end_idle_flows(const Now& now);
   [[nodiscard]] std::string path_of(const SocketAddress& remote) const;
+  void note(std::string_view message);
   void warn(std::string_view message, std::string reason);
 
   Config config_;

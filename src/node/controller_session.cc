@@ -262,6 +262,13 @@ std::optional<Instant> ControllerSession::next_deadline() const {
                     earlier_of(calls_.next_deadline(), carrier_.next_deadline()));
 }
 
+std::optional<Instant> ControllerSession::heard_at() const {
+  if (state_ != State::up || !connection_) return std::nullopt;
+  const auto statistics = endpoint_.statistics(*connection_);
+  if (!statistics) return std::nullopt;
+  return statistics->arrived_last;
+}
+
 std::optional<SocketAddress> ControllerSession::remote() const {
   return connection_ ? endpoint_.remote_of(*connection_) : std::nullopt;
 }

@@ -149,6 +149,8 @@ class ControllerSession {
   [[nodiscard]] const Authority& controller() const { return config_.controller; }
   // down_reason says why the last try failed; empty before that.
   [[nodiscard]] const std::string& down_reason() const { return down_reason_; }
+  // heard_at returns when a datagram of the controller came last; nothing unless the session is up.
+  [[nodiscard]] std::optional<Instant> heard_at() const;
   // remote and round_trip tell of the connection, while there is one.
   [[nodiscard]] std::optional<SocketAddress> remote() const;
   [[nodiscard]] std::optional<Duration> round_trip() const;

@@ -157,7 +157,8 @@ void DirectPaths::network_changed(const Now& now) {
   }
 }
 
-// What was sent before the relay knew our address is lost: the new path sends it again at once.
+// What was sent before the relay knew us, or our address, is lost: the new path sends it again at
+// once.
 void DirectPaths::relay_rebound(const SocketAddress& relay, const Now& now) {
   for (const auto& [connection, entry] : entries_) {
     if (endpoint_.remote_of(connection) != relay) continue;
@@ -414,6 +415,9 @@ void DirectPaths::migrate(Entry& entry, const path::Pair& pair, const Now& now) 
   const auto result = endpoint_.migrate(entry.connection, pair.remote, false, now.instant);
   if (result) return;  // ConnectionMoved or MigrationFailed.
   if (result.error() == quic::MigrateError::same_path) {
+    // It had been given up: what QUIC has waiting may wait for long, and goes at once on a new
+    // path.
+    (void)endpoint_.rebind(entry.connection, now.instant);
     take_direct(entry, pair, now);
   } else {
     entry.finder.handle(path::MigrationFailed{pair.number}, now);

@@ -111,7 +111,7 @@ class DirectPaths {
   // and moves it there. It returns false for an unknown connection: the caller has to move it.
   bool set_relay(quic::ConnectionKey connection, const SocketAddress& relay, const Now& now);
   // network_changed says that our packets leave from other addresses, before set_local; then
-  // relay_rebound, for each relay, that it can be used from there.
+  // relay_rebound, for each relay, that it can be used from there, or again.
   void network_changed(const Now& now);
   void relay_rebound(const SocketAddress& relay, const Now& now);
   // drain tells all peers, and those to come, that this end will end soon. Of a connector only.

@@ -8,6 +8,9 @@
 //   words of quic::Endpoint. A flow without a stream answers like one whose peer is gone: nothing
 //   to read, no space to write.
 //
+//   A flow that is held looks like one that has nothing to read and no space to write, and has not
+//   ended. What its peer sends stays where it is, so that the peer stops when the windows are full.
+//
 //   A stream that closed in order, with nothing left to read, reads as its end: its peer said FIN.
 //   The endpoint forgets such a stream at once, maybe before the shell has looked.
 //
@@ -49,7 +52,12 @@ class FlowStreams {
     flows_.erase(found->second);
     streams_.erase(found);
     closed_.erase(flow);
+    held_.erase(flow);
   }
+  // hold lets no byte pass until release, in either direction. After that the shell must be told to
+  // look again.
+  void hold(FlowKey flow) { held_.insert(flow); }
+  void release(FlowKey flow) { held_.erase(flow); }
   [[nodiscard]] std::optional<quic::StreamKey> stream_of(FlowKey flow) const {
     const auto found = streams_.find(flow);
     return found == streams_.end() ? std::nullopt : std::optional(found->second);
@@ -67,6 +75,7 @@ class FlowStreams {
   // --- A flow's bytes; see quic::Endpoint for each word.
 
   [[nodiscard]] std::span<std::byte> writable(FlowKey flow) {
+    if (held_.contains(flow)) return {};
     const auto stream = stream_of(flow);
     return stream ? endpoint_.writable(*stream) : std::span<std::byte>();
   }
@@ -77,6 +86,7 @@ class FlowStreams {
     if (const auto stream = stream_of(flow)) endpoint_.finish(*stream);
   }
   [[nodiscard]] quic::Readable readable(FlowKey flow) const {
+    if (held_.contains(flow)) return {};
     if (closed_.contains(flow)) return {.bytes = {}, .is_end = true};
     const auto stream = stream_of(flow);
     return stream ? endpoint_.readable(*stream) : quic::Readable{};
@@ -98,6 +108,7 @@ class FlowStreams {
   std::map<quic::StreamKey, FlowKey> flows_;
   std::map<quic::ConnectionKey, std::size_t> counts_;  // Of flows; above zero.
   std::set<FlowKey> closed_;
+  std::set<FlowKey> held_;
 };
 
 }  // namespace zt::node

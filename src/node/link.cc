@@ -10,6 +10,10 @@ namespace {
 
 constexpr path::SocketId kSocket{1};  // A node has one UDP port, of both families.
 constexpr Duration kDrainingCheckInterval = std::chrono::milliseconds(100);
+// A timer that is so late was not kept from its turn by work, but by sleep.
+constexpr Duration kSleepMin = std::chrono::seconds(5);
+// Above a connection's keep-alive.
+constexpr Duration kHeardLately = std::chrono::seconds(12);
 
 std::string milliseconds_text(Duration duration) {
   return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(duration).count());
@@ -37,6 +41,11 @@ MappedPort::Config mapping_config(const Link::Config& config) {
 
 }  // namespace
 
+Link::Config Link::between_peers(Config config) {
+  config.endpoint.limits.idle_timeout = kPeerIdleTimeout;
+  return config;
+}
+
 Link::Link(const Config& config, Credential credential, Random& random)
     : endpoint_(config.endpoint, random),
       controller_(config.controller, std::move(credential), endpoint_, links_, random),
@@ -57,13 +66,24 @@ void Link::set_local(const LocalPort& local, const Now& now) {
   const bool has_moved = local_ && !local.sources.empty() && local_->sources != local.sources;
   local_ = local;
   if (!local.sources.empty()) links_.set_network(local.sources);
-  if (has_moved) {
-    controller_.network_changed(now);
-    relays_.network_changed(now);
-    scout_.network_changed(now);
-    paths_.network_changed(now);
-  }
+  if (has_moved) go_on(now);
   place_mapping(now);
+  tell_paths(now);
+}
+
+// go_on lets everything go on as from other addresses, which it may.
+void Link::go_on(const Now& now) {
+  controller_.network_changed(now);
+  relays_.network_changed(now);
+  scout_.network_changed(now);
+  paths_.network_changed(now);
+}
+
+// wake is called when the machine has slept. What is idle for too long has just been closed, and
+// must be known to be before it is tried again.
+void Link::wake(const Now& now) {
+  take_endpoint_events(now);
+  go_on(now);
   tell_paths(now);
 }
 
@@ -150,7 +170,9 @@ std::optional<quic::Transmit> Link::poll_transmit(std::span<std::byte> buffer, c
 }
 
 void Link::handle_timeout(const Now& now) {
+  const auto due = next_deadline();
   endpoint_.handle_timeout(now.instant);
+  if (due && now.instant - *due >= kSleepMin) wake(now);
   controller_.handle_timeout(now);
   relays_.handle_timeout(now);
   scout_.handle_timeout(now);
@@ -238,6 +260,12 @@ std::optional<Instant> Link::next_deadline() const {
                  earlier_of(controller_.next_deadline(),
                             earlier_of(relays_.next_deadline(), scout_.next_deadline())));
   return earlier_of(earlier_of(of_parts, mapped_port_.next_deadline()), draining_checked_at_);
+}
+
+bool Link::is_online(const Now& now) const {
+  if (relays_.is_answered()) return true;
+  const auto heard_at = controller_.heard_at();
+  return heard_at && now.instant - *heard_at < kHeardLately;
 }
 
 const RelayPlace* Link::place_of(const RelayId& relay) const {
@@ -349,6 +377,7 @@ void Link::take_relay_events(const Now& now) {
       observe(bound->relay, bound->observed, now);
       note_address(bound->remote, bound->relay);
       scout_.bound(bound->relay);
+      paths_.relay_rebound(bound->remote, now);
       events_.emplace_back(std::move(*bound));
     } else if (const auto* rebound = std::get_if<RelayRebound>(&*event)) {
       if (rebound->has_new_carrier) {

@@ -22,6 +22,11 @@
 //   address for `drain_quiet`. The client moves its connections (Reroute of client/engine.h); the
 //   connector sees them move. What nobody can move keeps the binding until the relay ends.
 //
+//   A machine that slept finds the world changed. When a timer comes much too late, what is
+//   connected goes on as from another network, and what has died meanwhile is tried at once.
+//   Between client and connector QUIC's idle timeout is kPeerIdleTimeout: an end that is silent may
+//   sleep. Relays and the controller have a shorter one, which counts for both ends.
+//
 //   Name lookups of everybody in a node go out through one table of keys, so that the shell answers
 //   a number and need not know who asked.
 
@@ -66,6 +71,9 @@ struct LocalPort {
   friend bool operator==(const LocalPort&, const LocalPort&) = default;
 };
 
+// kPeerIdleTimeout is above an hour of sleep, and above connector::Engine's hold_timeout.
+inline constexpr Duration kPeerIdleTimeout = std::chrono::hours(2);
+
 class Link {
  public:
   // The role of `paths` follows from `endpoint`: the end that accepts is the connector.
@@ -88,6 +96,9 @@ class Link {
                    SessionDown, Told, HeartbeatDue, CallAnswered, CallFailed, RelayBound,
                    RelayUnbound, RelayDraining, PathChanged, PeerDraining, path::UpnpWanted,
                    path::UpnpUnwanted, path::MappingChanged, quic::Event>;
+
+  // between_peers returns `config` for a client or a connector.
+  [[nodiscard]] static Config between_peers(Config config);
 
   // `random` outlives the link.
   Link(const Config& config, Credential credential, Random& random);
@@ -139,6 +150,9 @@ class Link {
   void want_some_of(const std::vector<RelayId>& relays, const Now& now);
   [[nodiscard]] DirectPaths& paths() { return paths_; }
   [[nodiscard]] const DirectPaths& paths() const { return paths_; }
+  // is_online tells whether our network works, as far as we know: a relay that we are bound at
+  // leaves nothing unanswered, or the controller was heard lately.
+  [[nodiscard]] bool is_online(const Now& now) const;
   // place_of returns what the controller said about a relay, places about all.
   [[nodiscard]] const RelayPlace* place_of(const RelayId& relay) const;
   [[nodiscard]] const std::vector<RelayPlace>& places() const { return places_; }
@@ -164,6 +178,8 @@ class Link {
   void take_mapping_events(const Now& now);
   void place_mapping(const Now& now);
   void tell_paths(const Now& now);
+  void wake(const Now& now);
+  void go_on(const Now& now);
   void leave_draining_relays(const Now& now);
   [[nodiscard]] bool is_used(const SocketAddress& remote) const;
   void set_places(const std::vector<RelayPlace>& places, const Now& now);

@@ -570,6 +570,11 @@ bool RelayBindings::can_spare() const {
   });
 }
 
+bool RelayBindings::is_answered() const {
+  return std::ranges::any_of(
+      legs_, [](const Leg& leg) { return leg.state == Leg::State::bound && !leg.is_suspect; });
+}
+
 std::optional<Duration> RelayBindings::round_trip(const RelayId& relay) const {
   const Leg* leg = find(relay);
   if (leg == nullptr || !leg->connection) return std::nullopt;

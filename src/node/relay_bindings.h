@@ -144,6 +144,8 @@ class RelayBindings {
   // is bound that does not.
   [[nodiscard]] std::vector<RelayId> draining_relays() const;
   [[nodiscard]] bool can_spare() const;
+  // is_answered tells whether a relay is bound that leaves nothing unanswered.
+  [[nodiscard]] bool is_answered() const;
   // round_trip returns the smoothed round trip to a bound relay.
   [[nodiscard]] std::optional<Duration> round_trip(const RelayId& relay) const;
   // Standing is how we and one relay stand.

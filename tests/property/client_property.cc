@@ -6,6 +6,7 @@
 #include <catch2/catch_get_random_seed.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <chrono>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -113,7 +114,8 @@ class History {
   }
 
   void act() {
-    switch (below(18)) {
+    may_cut_ = nullptr;
+    switch (below(19)) {
       case 0:
         return view();
       case 1:
@@ -141,6 +143,8 @@ class History {
         return hear();
       case 14:
         return pass(milliseconds(below(600)));
+      case 15:
+        return refuse_grant();
       default:
         return request();
     }
@@ -194,7 +198,12 @@ class History {
     const auto [request, ask] = any_of(asks_);
     asks_.erase(request);
     const std::uint64_t kind = below(8);
-    if (kind == 0) return handle(GrantAnswered{request, GrantDenied{403, "denied", "", {}}});
+    if (kind == 0) {
+      may_cut_ = [denied = ask](const ModelFlow& flow) {
+        return flow.target == denied.target && flow.protocol == denied.protocol;
+      };
+      return handle(GrantAnswered{request, GrantDenied{403, "denied", "", {}}});
+    }
     if (kind == 1) return handle(GrantAnswered{request, GrantUnavailable{"503"}});
     const std::uint64_t number = ++last_token_;
     const auto lifetime = seconds(5 + below(120));
@@ -312,7 +321,19 @@ class History {
     if (issued_.empty()) return;
     const Issued issued = any_of(issued_).second;
     revoked_.insert(issued.id);
+    may_cut_ = [&issued](const ModelFlow& flow) {
+      return flow.target.host == issued.target.host && flow.protocol == issued.protocol;
+    };
     handle(GrantsRevoked{{issued.id}});
+    may_cut_ = nullptr;
+  }
+
+  // refuse_grant lets a connector refuse what was presented to it, at any time.
+  void refuse_grant() {
+    if (presented_.empty()) return;
+    const auto [peer, grant] = any_of(presented_);
+    may_cut_ = [at = peer](const ModelFlow& flow) { return flow.peer == at; };
+    handle(GrantRefused{.peer = peer, .grant = grant, .status = below(2) == 0 ? 403 : 503});
   }
 
   void pass(Duration duration) {
@@ -344,7 +365,10 @@ class History {
 
   void check(const Engine::Output& output) {
     if (const auto* ask = std::get_if<AskGrant>(&output)) {
-      if (ask->target.port == 22) check_refused_ask();
+      const bool is_renewal = std::ranges::any_of(flows_, [&](const auto& entry) {
+        return entry.second.state == ModelFlow::State::open && entry.second.target == ask->target;
+      });
+      if (ask->target.port == 22 && !is_renewal) check_refused_ask();
       for (const auto& [request, other] : asks_) {
         REQUIRE_FALSE((other.target == ask->target && other.protocol == ask->protocol &&
                        now_.instant - asked_at_[request] < kLimits.grant_timeout));
@@ -366,6 +390,8 @@ class History {
       check_abandon(flows_.at(abandon->flow));
     } else if (const auto* present = std::get_if<PresentGrant>(&output)) {
       REQUIRE(peers_.at(present->peer).is_ready);
+      REQUIRE_FALSE(revoked_.contains(present->grant));
+      presented_.emplace_back(present->peer, present->grant);
     } else if (const auto* ready = std::get_if<FlowReady>(&output)) {
       REQUIRE(is_accepted_ == ready->flow);
       is_accepted_.reset();
@@ -377,8 +403,12 @@ class History {
       REQUIRE_FALSE(refused->outcome.text.empty());
       flows_.erase(refused->flow);
     } else if (const auto* cut = std::get_if<Cut>(&output)) {
-      REQUIRE(expected_cuts_.erase(cut->flow) == 1);
-      flows_.at(cut->flow).state = ModelFlow::State::cut;
+      // Its connection is gone; or its right is, as somebody has just said.
+      ModelFlow& flow = flows_.at(cut->flow);
+      REQUIRE(flow.state == ModelFlow::State::open);
+      REQUIRE((expected_cuts_.erase(cut->flow) == 1 || (may_cut_ && may_cut_(flow))));
+      REQUIRE_FALSE(cut->reason.empty());
+      flow.state = ModelFlow::State::cut;
     }
   }
 
@@ -435,6 +465,8 @@ class History {
   std::map<std::string, Issued> issued_;
   std::set<GrantId> revoked_;
   std::set<FlowKey> expected_cuts_;
+  std::function<bool(const ModelFlow& flow)> may_cut_;
+  std::vector<std::pair<PeerKey, GrantId>> presented_;
   std::optional<FlowKey> is_accepted_;
   std::uint64_t last_flow_ = 0;
   std::uint64_t last_token_ = 0;

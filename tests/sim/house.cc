@@ -199,6 +199,7 @@ void ConnectorActor::start(node::Credential credential) {
   node_ = std::make_unique<node::ConnectorNode>(
       node::ConnectorNode::Config{
           .link = link_config(identity_, controller_authority(), pin_, random_, true),
+          .engine = limits,
           .standing = standing_},
       std::move(credential), random_);
   tell_addresses();
@@ -408,6 +409,10 @@ void ClientActor::tell_addresses() {
                     .addresses = std::move(addresses),
                     .sources = {address().ip}},
                    world_.now_of(*this));
+}
+
+void ClientActor::leave() {
+  while (node_->leave(world_.now_of(*this))) world_.wake(*this);
 }
 
 void ClientActor::crash() {
@@ -897,6 +902,15 @@ void House::check_limits() {
                               link.endpoint().connection_count()));
 }
 
+namespace {
+
+std::size_t flow_count_of(const connector::Engine::Statistics& statistics) {
+  return statistics.flows_open + statistics.flows_held + statistics.flows_pending +
+         statistics.flows_cut;
+}
+
+}  // namespace
+
 void House::check_limits_of(const ConnectorActor& actor) {
   const node::Link& link = actor.node().link();
   const std::size_t connections = link.endpoint().connection_count();
@@ -909,16 +923,14 @@ void House::check_limits_of(const ConnectorActor& actor) {
   constexpr connector::Engine::Limits kLimits;
   report(LimitChecker::within("peers of a connector", statistics.peers,
                               std::min(kLimits.peers_max, connections)));
-  report(LimitChecker::within(
-      "flows of a connector",
-      statistics.flows_open + statistics.flows_pending + statistics.flows_cut, kLimits.flows_max));
+  report(
+      LimitChecker::within("flows of a connector", flow_count_of(statistics), kLimits.flows_max));
   report(LimitChecker::within("flows of a connector that resolve or dial", statistics.flows_pending,
                               kLimits.pending_max));
   report(LimitChecker::within("revocations that a connector remembers", statistics.grants_revoked,
                               kLimits.revoked_max));
-  report(LimitChecker::within(
-      "sockets of a connector", actor.open_flow_count(),
-      statistics.flows_open + statistics.flows_pending + statistics.flows_cut));
+  report(LimitChecker::within("sockets of a connector", actor.open_flow_count(),
+                              flow_count_of(statistics)));
 }
 
 House::~House() {
@@ -926,7 +938,7 @@ House::~House() {
   if (std::uncaught_exceptions() == 0) check_nothing_is_left();
 }
 
-// check_nothing_is_left ends the client, and then the connectors, as kill -9 does.
+// check_nothing_is_left ends the client in order, and then the connectors, as kill -9 does.
 void House::check_nothing_is_left() {
   constexpr Duration kForgotten = std::chrono::minutes(2);  // Idle timeouts, and what follows them.
   for (ConnectorActor* each : connectors()) {
@@ -934,17 +946,25 @@ void House::check_nothing_is_left() {
       service.on_bytes = [](std::string_view, bool) { return std::string(); };
     }
   }
-  if (client && client->is_running()) client->crash();
+  if (client && client->is_running()) {
+    if (world.is_attached(*client)) client->leave();
+    client->crash();
+  }
   world.run_for(kForgotten);
+  const bool is_client_missed = std::ranges::any_of(connectors(), [](const ConnectorActor* each) {
+    return each->is_running() && each->node().engine() != nullptr &&
+           each->node().engine()->statistics().peers > 0;
+  });
+  // Who has not heard the client leave takes it to be asleep: until its flows are cut, and then
+  // until the connection is idle.
+  if (is_client_missed) world.run_for(2 * node::kPeerIdleTimeout);
   for (ConnectorActor* each : connectors()) {
     if (!each->is_running() || !world.is_attached(*each)) continue;
     if (each->node().engine() != nullptr) {
       const connector::Engine::Statistics statistics = each->node().engine()->statistics();
       report(LimitChecker::within("peers that are left", statistics.peers, 0));
       report(LimitChecker::within("flows that are left",
-                                  statistics.flows_open + statistics.flows_pending +
-                                      statistics.flows_cut + each->open_flow_count(),
-                                  0));
+                                  flow_count_of(statistics) + each->open_flow_count(), 0));
     }
     report(LimitChecker::within("path finders that are left",
                                 each->node().link().paths().finder_count(), 0));

@@ -167,7 +167,8 @@ class ConnectorActor final : public Actor {
   // move takes the host to another place: the node is told as the system would tell it.
   void move(const Place& place);
 
-  std::string disk;  // The kept flow reports.
+  connector::Engine::Limits limits;  // Of the next start.
+  std::string disk;                  // The kept flow reports.
   // The private network: names, and what listens where. Everything else refuses.
   std::map<std::string, std::vector<IpAddress>> names;
   std::map<SocketAddress, Service> services;
@@ -231,6 +232,8 @@ class ClientActor final : public Actor {
   void link_opened(const SocketAddress& link, const SocketAddress& remote, const Now& now) override;
   void link_closed(const SocketAddress& link, const Now& now) override;
 
+  // leave ends the node's connections, as SIGTERM does. crash follows.
+  void leave();
   // crash and restart are those of ConnectorActor. Flows and their keys are gone.
   void crash();
   void restart();

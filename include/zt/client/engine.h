@@ -24,6 +24,11 @@
 //   its arrival with the monotonic clock, so a client whose wall clock is wrong works all the same.
 //   A grant that a connector no longer accepts is fetched anew once for each flow.
 //
+//   A flow whose grant ends while the controller is away, or the machine sleeps, is not over: its
+//   connector holds it (connector/engine.h). Another grant is asked for until there is an answer,
+//   and presented. Where the controller denies it, or has revoked the former one, or the connector
+//   does not accept it, the flow is cut, for it would hang.
+//
 //   Connectors are tried in the order of client/spread.h: by weight and load, open connections
 //   first. Each is tried first by the best relay where both ends are bound, then by the second
 //   best, and so on; path/relay_choice.h says what is good, and counts the round trips of both
@@ -46,8 +51,8 @@
 //   flows that wait for the answer of a silent one are taken back, for not a byte of their
 //   applications has moved, and go to the next connector; those that wait for its connection try
 //   the next one beside it, and the first that is ready has them. Live flows stay where they are: a
-//   connector that hiccups loses none, and QUIC's idle timeout says when it is dead. A silent one
-//   is tried after all others until it is heard again. Who is the only one is waited for.
+//   connector that hiccups loses none, and the shell says when it is dead (ConnectorLost). A silent
+//   one is tried after all others until it is heard again. Who is the only one is waited for.
 //
 //   Who says that it drains is believed. A relay that drains comes after all others, and its
 //   connections are rerouted as soon as there is another one. A connector that drains keeps its
@@ -154,7 +159,7 @@ struct GrantAnswered {  // The answer to AskGrant.
   RequestKey request{};
   std::variant<GrantIssued, GrantDenied, GrantUnavailable> answer;
 };
-struct GrantsRevoked {  // They are not used for new flows.
+struct GrantsRevoked {  // They are not used any more.
   std::vector<GrantId> grants;
 };
 
@@ -176,6 +181,12 @@ struct ConnectorLost {  // The answer to ConnectTo, or the end of a connection. 
   std::string reason;
 };
 
+struct GrantRefused {  // The answer to PresentGrant, if the connector has not accepted it.
+  PeerKey peer{};
+  GrantId grant;
+  int status = 0;       // 4xx: it does not want it. Else it may take it later.
+  std::string details;  // Of Proxy-Status; untrusted.
+};
 struct ConnectorDraining {  // It keeps its live flows for a while, and takes no new ones.
   PeerKey peer{};
 };
@@ -244,6 +255,7 @@ struct AbandonFlow {  // Reset the request of OpenFlow: its answer is of no use 
 };
 struct PresentGrant {  // POST /.well-known/zt/grant. Accepted, it lets direct paths be looked for.
   PeerKey peer{};
+  GrantId grant;
   Secret token;
 };
 
@@ -275,7 +287,8 @@ struct FlowRefused {  // The key is dead.
   FlowKey flow{};
   Outcome outcome;
 };
-struct Cut {  // The flow's connection is gone: abandon the application's side, then say FlowEnded.
+struct Cut {  // The flow's connection or right is gone: abandon the application's side, then say
+              // FlowEnded.
   FlowKey flow{};
   std::string reason;
 };
@@ -378,6 +391,7 @@ class Engine {
     Duration ping_interval = std::chrono::milliseconds(50);  // While it is listened to.
     Duration ping_interval_silent = std::chrono::milliseconds(500);  // Until it is heard again.
     Duration renewal_retry = std::chrono::seconds(2);
+    Duration refused_pause = std::chrono::seconds(10);  // Until a refused grant is renewed.
   };
 
   // Self is what signing in made of this node.
@@ -390,8 +404,8 @@ class Engine {
 
   using Input = std::variant<ViewReceived, ControllerUp, ControllerDown, RelayAvailable, RelayLost,
                              RelayDraining, GrantAnswered, GrantsRevoked, ConnectorReady,
-                             ConnectorHeard, PathTaken, ConnectorLost, ConnectorDraining,
-                             FlowRequested, FlowAnswered, FlowEnded>;
+                             ConnectorHeard, PathTaken, ConnectorLost, GrantRefused,
+                             ConnectorDraining, FlowRequested, FlowAnswered, FlowEnded>;
   using Output =
       std::variant<AskGrant, ConnectTo, BindAt, Reroute, CloseConnector, ListenTo, OpenFlow,
                    AbandonFlow, PresentGrant, FlowReady, FlowRefused, Cut, SnapshotNeeded, Report>;
@@ -436,6 +450,9 @@ class Engine {
     Instant received;
     Instant expires;
     Instant renewal;
+    Instant former_expires;     // Of the grant before, that a connector has accepted.
+    bool is_refused = false;    // The held one was, by a connector.
+    bool is_lapsed = false;     // None is held, and flows live by it: asked for anew at `renewal`.
     std::set<FlowKey> waiting;  // For an answer.
     std::set<FlowKey> flows;    // That live, or are about to, by the grant.
     std::optional<Instant> timer;
@@ -539,6 +556,7 @@ class Engine {
   void on(FlowRequested& input, const Now& now);
   void on(FlowAnswered& input, const Now& now);
   void on(FlowEnded& input, const Now& now);
+  [[nodiscard]] std::string printable(std::string_view text) const;
   void take_refusal(const FlowAnswered& input, Flow& flow, const Now& now);
   void open(FlowKey key, PeerKey peer_key, const Now& now);
   void refuse(FlowKey key, Outcome outcome, const Now& now);
@@ -560,6 +578,7 @@ class Engine {
   void on(ControllerDown& input, const Now& now);
   void on(GrantAnswered& input, const Now& now);
   void on(GrantsRevoked& input, const Now& now);
+  void on(GrantRefused& input, const Now& now);
   [[nodiscard]] std::optional<Outcome> judge_locally(const Authority& target,
                                                      Protocol protocol) const;
   void want_grant(FlowKey key, const Now& now);
@@ -572,6 +591,10 @@ class Engine {
   void take_denied(AccessKey key, const GrantDenied& denied, const Now& now);
   void take_unavailable(AccessKey key, const std::string& reason, const Now& now);
   void present(const Access& access);
+  void drop_grant(AccessKey key, Access& access, const Now& now);
+  void cut_open_flows(const Access& access, std::optional<std::uint16_t> port,
+                      const std::string& reason);
+  [[nodiscard]] const Flow* find_open_flow(const Access& access) const;
   void expire_access(AccessKey key, const Now& now);
   [[nodiscard]] bool is_asked_elsewhere(AccessKey key, const Access& access) const;
   void remember_denial(const Authority& target, Protocol protocol, const Outcome& outcome,

@@ -1131,7 +1131,7 @@ TEST_CASE("a grant in its last two seconds is not used for new flows") {
 
 TEST_CASE("a renewal without an answer is tried again, one that is denied is not") {
   Fixture f;
-  f.open();
+  const FlowKey flow = f.open();
   f.advance(seconds(220));
   const auto ask = f.take<AskGrant>();
   REQUIRE(ask);
@@ -1141,22 +1141,208 @@ TEST_CASE("a renewal without an answer is tried again, one that is denied is not
     CHECK_FALSE(f.take<AskGrant>());
     f.advance(Duration(1));
     CHECK(f.take<AskGrant>());
+    CHECK_FALSE(f.take<Cut>());
   }
-  SECTION("denied") {
+  SECTION("denied: the flow would hang, so it ends, with the reason") {
     f.handle(GrantAnswered{ask->request, GrantDenied{403, "denied: no rule", "", {}}});
+    const auto cut = f.take<Cut>();
+    REQUIRE(cut);
+    CHECK(cut->flow == flow);
+    CHECK(cut->reason == "access has ended: denied: no rule");
+    f.handle(FlowEnded{flow, 1, 2, "reset"});
+    CHECK(f.take<Report>()->report.reason == "access has ended: denied: no rule");
     f.advance(seconds(60));
     CHECK_FALSE(f.take<AskGrant>());
-    CHECK_FALSE(f.take<Cut>());  // That is the connector's business.
   }
 }
 
-TEST_CASE("a revoked grant is not used for new flows") {
+TEST_CASE("a revoked grant is used no more, and its flows end with that reason") {
   Fixture f;
-  f.open();
-  f.handle(GrantsRevoked{{id_of<GrantIdTag>(1)}});
+  const FlowKey flow = f.open();
+  f.handle(GrantsRevoked{{id_of<GrantIdTag>(2)}});
   CHECK_FALSE(f.take<Cut>());
+  f.handle(GrantsRevoked{{id_of<GrantIdTag>(1)}});
+  const auto cut = f.take<Cut>();
+  REQUIRE(cut);
+  CHECK(cut->flow == flow);
+  CHECK(cut->reason == "the grant was revoked");
+  f.advance(seconds(1));
+  CHECK_FALSE(f.take<AskGrant>());  // Nobody lives by it.
   f.request();
   CHECK(f.take<AskGrant>());
+}
+
+// --- Flows that outlive their grants.
+
+TEST_CASE("a flow whose grant has ended is not over: another grant is asked for and presented") {
+  Fixture f;
+  const FlowKey flow = f.open();
+  SECTION("a machine that slept") {
+    f.advance(std::chrono::hours(1));
+  }
+  SECTION("a controller that was away, until just before the end") {
+    f.handle(ControllerDown{"gone"});
+    f.advance(minutes(5) - Duration(1));
+    CHECK_FALSE(f.take<AskGrant>());
+    f.handle(ControllerUp{});
+  }
+  SECTION("a controller that was away") {
+    f.handle(ControllerDown{"gone"});
+    for (int i = 0; i < 3600; ++i) f.advance(seconds(1));
+    CHECK_FALSE(f.take<AskGrant>());
+    CHECK(f.engine.status(f.now).grants.empty());
+    f.handle(ControllerUp{});
+    f.advance(Duration::zero());
+  }
+  CHECK_FALSE(f.take<Cut>());
+  const auto ask = f.take<AskGrant>();
+  REQUIRE(ask);
+  CHECK(ask->target == *Authority::parse("db.internal:5432"));
+  CHECK_FALSE(f.take<AskGrant>());
+  f.handle(GrantAnswered{ask->request, f.grant_of(2)});
+  const auto present = f.take<PresentGrant>();
+  REQUIRE(present);
+  CHECK(present->peer == f.last_peer);
+  CHECK(present->grant == id_of<GrantIdTag>(2));
+  CHECK(present->token.reveal() == "token-2");
+  // From then on it is renewed like any other.
+  f.advance(seconds(220));
+  CHECK(f.take<AskGrant>());
+  f.handle(FlowEnded{flow, 1, 2, "finished"});
+}
+
+TEST_CASE("a controller that comes back between two tries is asked at once") {
+  Fixture f;
+  f.open();
+  f.handle(ControllerDown{"gone"});
+  f.advance(minutes(6));
+  f.advance(seconds(10));  // The try that was parked is over; the next one is due in two seconds.
+  f.take_all();
+  f.advance(seconds(1));
+  CHECK_FALSE(f.take<AskGrant>());
+  f.handle(ControllerUp{});
+  CHECK(*f.engine.next_deadline() <= f.now.instant);
+  f.advance(Duration::zero());
+  CHECK(f.take<AskGrant>());
+}
+
+TEST_CASE("a grant that has ended is asked for until there is an answer; a denial is one") {
+  Fixture f;
+  const FlowKey flow = f.open();
+  f.advance(minutes(6));
+  const auto first = f.take<AskGrant>();
+  REQUIRE(first);
+  f.handle(GrantAnswered{first->request, GrantUnavailable{"500"}});
+  f.advance(seconds(2) - Duration(1));
+  CHECK_FALSE(f.take<AskGrant>());
+  f.advance(Duration(1));
+  const auto second = f.take<AskGrant>();
+  REQUIRE(second);
+  f.advance(seconds(10));  // No answer at all.
+  f.advance(seconds(2));
+  const auto third = f.take<AskGrant>();
+  REQUIRE(third);
+  CHECK_FALSE(f.take<Cut>());
+  f.handle(GrantAnswered{third->request, GrantDenied{403, "denied: too late", "", {}}});
+  const auto cut = f.take<Cut>();
+  REQUIRE(cut);
+  CHECK(cut->flow == flow);
+  CHECK(cut->reason == "access has ended: denied: too late");
+}
+
+TEST_CASE("a denial ends the flows to its port; for the others another grant is asked for") {
+  Fixture f;
+  const FlowKey first = f.open("db.internal:5432");
+  const FlowKey second = f.open("db.internal:8000");
+  f.advance(minutes(6));
+  const auto ask = f.take<AskGrant>();
+  REQUIRE(ask);
+  const bool is_first = ask->target.port == 5432;
+  f.handle(GrantAnswered{ask->request, GrantDenied{403, "no", "", {}}});
+  const auto cut = f.take<Cut>();
+  REQUIRE(cut);
+  CHECK(cut->flow == (is_first ? first : second));
+  CHECK_FALSE(f.take<Cut>());
+  f.advance(Duration::zero());
+  const auto other = f.take<AskGrant>();
+  REQUIRE(other);
+  CHECK(other->target.port == (is_first ? 8000 : 5432));
+  f.handle(GrantAnswered{other->request, f.grant_of(2)});
+  CHECK(f.take<PresentGrant>());
+  CHECK_FALSE(f.take<Cut>());
+}
+
+TEST_CASE("a grant that is lost to a new flow's refusal is asked for on behalf of the open ones") {
+  Fixture f;
+  f.open();
+  const FlowKey flow = f.request();
+  const auto out = f.take<OpenFlow>();
+  REQUIRE(out);
+  f.handle(Fixture::refused(flow, 403, ProxyError::http_request_denied, "unknown key"));
+  const auto ask = f.take<AskGrant>();
+  REQUIRE(ask);
+  f.advance(Duration::zero());
+  CHECK_FALSE(f.take<AskGrant>());  // One question for both.
+  f.handle(GrantAnswered{ask->request, f.grant_of(2)});
+  CHECK(f.take<PresentGrant>());
+  CHECK(f.take<OpenFlow>()->flow == flow);
+}
+
+TEST_CASE("a resource that the view has lost is asked for once more: the reason ends its flows") {
+  Fixture f;
+  const FlowKey flow = f.open();
+  f.handle(ViewReceived{f.snapshot({})});
+  f.advance(Duration::zero());
+  const auto ask = f.take<AskGrant>();
+  REQUIRE(ask);
+  f.handle(GrantAnswered{ask->request, GrantDenied{404, "no such resource", "", {}}});
+  CHECK(f.take<Cut>()->flow == flow);
+  f.advance(minutes(1));
+  CHECK_FALSE(f.take<AskGrant>());
+}
+
+TEST_CASE("a grant that a connector refuses is renewed while the former one lives, then cuts") {
+  Fixture f;
+  const FlowKey flow = f.open();
+  f.advance(seconds(220));
+  f.answer(f.grant_of(2));
+  const auto present = f.take<PresentGrant>();
+  REQUIRE(present);
+  SECTION("the flow of another grant is none of its business") {
+    f.handle(GrantRefused{present->peer, id_of<GrantIdTag>(7), 403, "no"});
+    f.advance(seconds(60));
+    CHECK_FALSE(f.take<AskGrant>());
+    CHECK_FALSE(f.take<Cut>());
+  }
+  SECTION("in time") {
+    f.handle(GrantRefused{present->peer, present->grant, 403, "not yet valid"});
+    CHECK_FALSE(f.take<Cut>());
+    f.advance(seconds(10) - Duration(1));
+    CHECK_FALSE(f.take<AskGrant>());
+    f.advance(Duration(1));
+    f.answer(f.grant_of(3));
+    const auto again = f.take<PresentGrant>();
+    REQUIRE(again);
+    CHECK(again->grant == id_of<GrantIdTag>(3));
+    f.advance(seconds(80));  // The grant that was accepted has ended.
+    f.handle(GrantRefused{again->peer, again->grant, 403, "not\nyet"});
+    const auto cut = f.take<Cut>();
+    REQUIRE(cut);
+    CHECK(cut->flow == flow);
+    CHECK(cut->reason == "connector \"con-1\": it does not accept the grant: not?yet");
+  }
+  SECTION("when it has ended") {
+    f.advance(seconds(80));
+    f.handle(GrantRefused{present->peer, present->grant, 403, ""});
+    CHECK(f.take<Cut>()->flow == flow);
+  }
+  SECTION("not for good") {
+    f.advance(seconds(80));
+    f.handle(GrantRefused{present->peer, present->grant, 503, ""});
+    CHECK_FALSE(f.take<Cut>());
+    f.advance(seconds(2));
+    CHECK(f.take<AskGrant>());
+  }
 }
 
 TEST_CASE("a wall clock that jumps changes nothing") {

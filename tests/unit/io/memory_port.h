@@ -31,6 +31,7 @@ class MemoryPort final : public BytePort {
   void listen(Listener listener) { listener_ = std::move(listener); }
 
   std::span<std::byte> writable() override {
+    if (is_held_) return {};
     if (is_finished_ || is_reset_) return {};
     const std::size_t start = (head_ + size_) % buffer_.size();
     const std::size_t end = start < head_ || size_ == buffer_.size() ? head_ : buffer_.size();
@@ -58,6 +59,7 @@ class MemoryPort final : public BytePort {
     peer_->tell_.schedule();
   }
   Readable readable() override {
+    if (is_held_) return {};
     MemoryPort& from = *peer_;
     const std::size_t run = std::min(from.size_, from.buffer_.size() - from.head_);
     return {.bytes = std::span(from.buffer_).subspan(from.head_, run),
@@ -80,6 +82,15 @@ class MemoryPort final : public BytePort {
     peer_->tell_.schedule();
   }
 
+  // hold lets the port show neither bytes nor space nor an end, until it says that there may be all
+  // of them.
+  void hold() { is_held_ = true; }
+  void release() {
+    is_held_ = false;
+    has_news_ = has_room_ = true;
+    tell_.schedule();
+  }
+
   std::size_t size_seen_max = 0;  // Most bytes that were held at once.
   bool is_stopped = false;
   [[nodiscard]] bool is_finished() const { return is_finished_; }
@@ -96,6 +107,7 @@ class MemoryPort final : public BytePort {
   Bytes buffer_;  // What is sent and not yet consumed: a ring.
   std::size_t head_ = 0;
   std::size_t size_ = 0;
+  bool is_held_ = false;
   bool is_finished_ = false;
   bool is_reset_ = false;
   bool is_broken_ = false;

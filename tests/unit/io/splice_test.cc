@@ -307,6 +307,59 @@ TEST_CASE("one turn moves at most turn_size_max bytes of a splice") {
   REQUIRE(run_until(loop, [&] { return splice.sent_size() == 10'000; }));
 }
 
+// settle runs the loop until nothing moves any more.
+void settle(Loop& loop) {
+  for (int idle_turns = 0; idle_turns < 100; ++idle_turns) {
+    if (loop.try_turn()) idle_turns = 0;
+  }
+}
+
+TEST_CASE("while its port is held a splice moves nothing, then every byte and both ends") {
+  const bool has_begun = GENERATE(false, true);
+  CAPTURE(has_begun);
+  Chain chain;
+  if (has_begun) {
+    write_all(chain.left.dialed, "left ");
+    write_all(chain.right.accepted, "right ");
+  }
+  settle(chain.loop);
+  chain.near_port.hold();
+  const std::uint64_t sent_size = chain.near->sent_size();
+  const std::uint64_t received_size = chain.near->received_size();
+  write_all(chain.left.dialed, "question");
+  REQUIRE(::shutdown(chain.left.dialed.number(), SHUT_WR) == 0);
+  write_all(chain.right.accepted, "answer");
+  REQUIRE(::shutdown(chain.right.accepted.number(), SHUT_WR) == 0);
+  settle(chain.loop);
+  CHECK(chain.near->sent_size() == sent_size);
+  CHECK(chain.near->received_size() == received_size);
+  CHECK_FALSE(chain.near_port.is_finished());
+  CHECK_FALSE(chain.near->is_over());
+
+  chain.near_port.release();
+  REQUIRE(run_until(chain.loop, [&] { return chain.is_over(); }));
+  CHECK(chain.near_report->end == Splice::End::finished);
+  CHECK(chain.far_report->end == Splice::End::finished);
+  CHECK(read_some(chain.right.accepted) == (has_begun ? "left question" : "question"));
+  CHECK(read_some(chain.right.accepted) == "");
+  CHECK(read_some(chain.left.dialed) == (has_begun ? "right answer" : "answer"));
+  CHECK(read_some(chain.left.dialed) == "");
+}
+
+TEST_CASE("a socket that breaks while the port is held ends the splice, and what it gave is lost") {
+  Chain chain;
+  settle(chain.loop);
+  chain.near_port.hold();
+  write_all(chain.left.dialed, "question");
+  const linger at_once{.l_onoff = 1, .l_linger = 0};
+  REQUIRE(::setsockopt(chain.left.dialed.number(), SOL_SOCKET, SO_LINGER, &at_once,
+                       sizeof at_once) == 0);
+  chain.left.dialed.close();
+  REQUIRE(run_until(chain.loop, [&] { return chain.near_report.has_value(); }));
+  CHECK(chain.near_report->end == Splice::End::stream_broken);
+  CHECK(chain.near_report->sent_size == 0);
+}
+
 TEST_CASE("abort resets both sides and reports nothing") {
   Chain chain;
   chain.near->abort();
