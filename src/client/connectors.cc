@@ -244,7 +244,7 @@ bool Engine::is_lasting(const RelayId& relay) const {
 void Engine::give_up_connecting(FlowKey key, const Now& now) {
   Flow& flow = flows_.find(key)->second;
   Access& access = access_of(flow);
-  if (access.grant && !flow.has_asked) {
+  if (flow.access && access.grant && !flow.has_asked) {
     flow.has_asked = true;
     drop_grant(*flow.access, access, now);
     detach(key, flow, now);

@@ -202,7 +202,9 @@ void Engine::take_refusal(const FlowAnswered& input, Flow& flow, const Now& now)
       input.status == 403 && input.error == ProxyError::http_request_denied;
   if (is_grant_refused && !flow.has_asked) {
     flow.has_asked = true;
-    if (access.grant && access.grant->id == flow.grant) drop_grant(*flow.access, access, now);
+    if (flow.access && access.grant && access.grant->id == flow.grant) {
+      drop_grant(*flow.access, access, now);
+    }
     detach(input.flow, flow, now);
     want_grant(input.flow, now);
     return;

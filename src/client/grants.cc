@@ -452,20 +452,21 @@ void Engine::expire_access(AccessKey key, const Now& now) {
     forget_if_idle(key);
     return;
   }
-  if (is_asked_elsewhere(key, access)) {
+  const std::uint16_t port = access.grant ? access.asked_port : open->target.port;
+  if (is_asked_elsewhere(key, access, port)) {
     access.renewal = now.instant + limits_.renewal_retry;
     schedule(key, access);
     return;
   }
-  ask(key, access.grant ? access.asked_port : open->target.port, now);
+  ask(key, port, now);
 }
 
 // is_asked_elsewhere tells whether another access asks for the same: one question at a time.
-bool Engine::is_asked_elsewhere(AccessKey key, const Access& access) const {
+bool Engine::is_asked_elsewhere(AccessKey key, const Access& access, std::uint16_t port) const {
   const auto [begin, end] = accesses_by_target_.equal_range({access.host, access.protocol});
   return std::any_of(begin, end, [&](const auto& entry) {
     const Access& other = accesses_.find(entry.second)->second;
-    return entry.second != key && other.is_asking() && other.asked_port == access.asked_port;
+    return entry.second != key && other.is_asking() && other.asked_port == port;
   });
 }
 

@@ -277,14 +277,7 @@ void ClientNode::take_endpoint_event(const quic::Event& event, const Now& now) {
           now);
     }
   } else if (const auto* closed = std::get_if<quic::ConnectionClosed>(&event)) {
-    std::erase_if(presenting_,
-                  [&](const auto& entry) { return entry.first.connection == closed->connection; });
-    if (const auto peer = peer_of(closed->connection)) {
-      peers_.erase(*peer);
-      std::string reason(quic::to_text(closed->reason));
-      if (!closed->text.empty()) reason += " (" + closed->text + ")";
-      engine_->handle(client::ConnectorLost{.peer = *peer, .reason = std::move(reason)}, now);
-    }
+    lose_connection(*closed, now);
   } else if (const auto* response = std::get_if<quic::ResponseReceived>(&event)) {
     take_response(*response, now);
   } else if (const auto* readable = std::get_if<quic::StreamReadable>(&event)) {
@@ -310,6 +303,17 @@ void ClientNode::take_endpoint_event(const quic::Event& event, const Now& now) {
     if (flow && open_flows_.contains(*flow)) end_stream(stopped->stream, "stopped", now);
   }
   take_engine_outputs(now);
+}
+
+void ClientNode::lose_connection(const quic::ConnectionClosed& closed, const Now& now) {
+  std::erase_if(presenting_,
+                [&](const auto& entry) { return entry.first.connection == closed.connection; });
+  const auto peer = peer_of(closed.connection);
+  if (!peer) return;
+  peers_.erase(*peer);
+  std::string reason(quic::to_text(closed.reason));
+  if (!closed.text.empty()) reason += " (" + closed.text + ")";
+  engine_->handle(client::ConnectorLost{.peer = *peer, .reason = std::move(reason)}, now);
 }
 
 void ClientNode::take_response(const quic::ResponseReceived& received, const Now& now) {

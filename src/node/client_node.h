@@ -175,6 +175,7 @@ class ClientNode {
   void take_keys(const std::string& jwks);
   void take_view(const std::string& token, const Now& now);
   void take_endpoint_event(const quic::Event& event, const Now& now);
+  void lose_connection(const quic::ConnectionClosed& closed, const Now& now);
   void take_response(const quic::ResponseReceived& received, const Now& now);
   void end_stream(const quic::StreamKey& stream, std::string_view why, const Now& now);
   void take_engine_outputs(const Now& now);

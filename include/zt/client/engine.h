@@ -596,7 +596,8 @@ class Engine {
                       const std::string& reason);
   [[nodiscard]] const Flow* find_open_flow(const Access& access) const;
   void expire_access(AccessKey key, const Now& now);
-  [[nodiscard]] bool is_asked_elsewhere(AccessKey key, const Access& access) const;
+  [[nodiscard]] bool is_asked_elsewhere(AccessKey key, const Access& access,
+                                        std::uint16_t port) const;
   void remember_denial(const Authority& target, Protocol protocol, const Outcome& outcome,
                        const Now& now);
   void schedule(AccessKey key, Access& access);
