@@ -167,8 +167,6 @@ void ClientNode::take(Link::Event& event, const Now& now) {
     tell_relay(bound->relay, now);
   } else if (std::holds_alternative<HeartbeatDue>(event)) {
     for (const RelayId& relay : link_.relays().bound_relays()) tell_relay(relay, now);
-    // It may have come from our future or past, and the clocks may be right by now.
-    if (is_view_refused_) link_.controller().restart_watch(now);
   } else if (const auto* unbound = std::get_if<RelayUnbound>(&event)) {
     engine_->handle(client::RelayLost{unbound->relay}, now);
   } else if (const auto* draining = std::get_if<RelayDraining>(&event)) {
@@ -253,8 +251,8 @@ void ClientNode::take_view(const std::string& token, const Now& now) {
       token, keys_,
       grant::NodeConfigExpectations{
           .tenant = admission_->tenant, .node = {admission_->device.text}, .now = now.unix_time});
-  is_view_refused_ = !view;
   if (!view) {
+    link_.controller().set_refused(true, now);
     effects_.emplace_back(Notice{.level = NoticeLevel::warn,
                                  .message = "a list of resources was refused",
                                  .fields = {{"reason", std::string(to_text(view.error()))}}});
@@ -263,7 +261,7 @@ void ClientNode::take_view(const std::string& token, const Now& now) {
   const std::uint64_t revision = view->revision;
   engine_->handle(client::ViewReceived{std::move(*view)}, now);
   // One that seems older than ours is of a controller whose clock was set back.
-  is_view_refused_ = engine_->status(now).view_revision != revision;
+  link_.controller().set_refused(engine_->status(now).view_revision != revision, now);
   effects_.emplace_back(ViewChanged{});
 }
 

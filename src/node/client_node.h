@@ -203,7 +203,6 @@ class ClientNode {
   FlowStreams<FlowKey> flows_;
   std::optional<Admission> admission_;
   grant::KeySet keys_;
-  bool is_view_refused_ = false;          // The latest one was. It is asked for again.
   std::optional<client::Engine> engine_;  // From the sign-in on.
   std::deque<client::Engine::Input> replies_;
   std::uint64_t next_flow_ = 1;

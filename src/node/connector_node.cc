@@ -179,10 +179,6 @@ void ConnectorNode::take(Link::Event& event, const Now& now) {
              std::holds_alternative<RelayUnbound>(event) ||
              std::holds_alternative<RelayDraining>(event)) {
     send_heartbeat(now);
-    // It may have come from our future or past, and the clocks may be right by now.
-    if (is_configuration_refused_ && std::holds_alternative<HeartbeatDue>(event)) {
-      link_.controller().restart_watch(now);
-    }
   } else if (const auto* answered = std::get_if<CallAnswered>(&event)) {
     (void)journal_.take_answer(*answered, now);  // Otherwise a heartbeat's: nothing to learn.
   } else if (const auto* failed = std::get_if<CallFailed>(&event)) {
@@ -246,14 +242,14 @@ void ConnectorNode::take_configuration(const std::string& token, const Now& now)
       token, keys_,
       grant::NodeConfigExpectations{
           .tenant = standing_->tenant, .node = {standing_->connector.text}, .now = now.unix_time});
-  is_configuration_refused_ = !configuration;
   if (!configuration) {
+    link_.controller().set_refused(true, now);
     return warn("a configuration was refused", std::string(to_text(configuration.error())));
   }
   const std::uint64_t revision = configuration->revision;
   engine_->handle(connector::ConfigurationReceived{std::move(*configuration)}, now);
   // One that seems older than ours is of a controller whose clock was set back.
-  is_configuration_refused_ = engine_->configuration_revision() != revision;
+  link_.controller().set_refused(engine_->configuration_revision() != revision, now);
   bind_as_ruled(now);
 }
 

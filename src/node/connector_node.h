@@ -218,7 +218,6 @@ class ConnectorNode {
   std::set<FlowKey> open_flows_;
   std::set<quic::ConnectionKey> clients_;  // Connections that were accepted before drain().
   std::set<quic::StreamKey> parting_;  // Of flows that are over, whose last bytes are on their way.
-  bool is_configuration_refused_ = false;  // The latest one was. It is asked for again.
   bool is_draining_ = false;
   bool is_drained_ = false;  // Drained is out.
   std::optional<Instant> idle_check_at_;

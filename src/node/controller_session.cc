@@ -229,6 +229,10 @@ void ControllerSession::handle_timeout(const Now& now) {
     heartbeat_at_ = now.instant + config_.heartbeat_interval;
     events_.emplace_back(HeartbeatDue{});
   }
+  if (restart_at_ && *restart_at_ <= now.instant) {
+    restart_at_.reset();
+    restart_watch(now);
+  }
   if (!deadline_ || now.instant < *deadline_) return;
   deadline_.reset();
   switch (state_) {
@@ -258,7 +262,7 @@ std::optional<SessionEvent> ControllerSession::poll_event() {
 }
 
 std::optional<Instant> ControllerSession::next_deadline() const {
-  return earlier_of(earlier_of(deadline_, heartbeat_at_),
+  return earlier_of(earlier_of(earlier_of(deadline_, heartbeat_at_), restart_at_),
                     earlier_of(calls_.next_deadline(), carrier_.next_deadline()));
 }
 
@@ -290,6 +294,14 @@ void ControllerSession::restart_watch(const Now& now) {
   if (state_ != State::up && state_ != State::opening) return;
   if (watch_call_) calls_.cancel(*watch_call_);
   open_watch(now);
+}
+
+void ControllerSession::set_refused(bool is_refused, const Now& now) {
+  if (!is_refused) {
+    restart_at_.reset();
+  } else if (!restart_at_) {
+    restart_at_ = now.instant + config_.heartbeat_interval;
+  }
 }
 
 void ControllerSession::network_changed(const Now& now) {
@@ -337,6 +349,7 @@ void ControllerSession::admit(const Now& now) {
 void ControllerSession::open_watch(const Now& now) {
   state_ = State::opening;
   deadline_.reset();
+  restart_at_.reset();  // It begins with all that there is.
   watch_call_ =
       calls_.start_streaming(*connection_, request("GET", "/api/v1/node/watch"), now.instant);
   take_calls(now);

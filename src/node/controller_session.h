@@ -139,6 +139,10 @@ class ControllerSession {
                                                   std::string body, const Now& now);
   // restart_watch asks for a snapshot again, because what we hold does not fit what arrived.
   void restart_watch(const Now& now);
+  // set_refused says whether what the watch stream brought last was refused: it may be of our
+  // future or past, and the clocks may be right later. The watch is then restarted after a
+  // heartbeat's interval, and so on until something is taken.
+  void set_refused(bool is_refused, const Now& now);
   // network_changed says that our packets leave from other addresses: a connection goes on from
   // there, and a wait ends.
   void network_changed(const Now& now);
@@ -199,6 +203,7 @@ class ControllerSession {
   std::optional<http::CallKey> watch_call_;
   std::optional<Instant> deadline_;  // Of the state, if it has one.
   std::optional<Instant> heartbeat_at_;
+  std::optional<Instant> restart_at_;  // Of the watch, while what it brought is refused.
   std::string last_failure_;
   std::string link_failure_;  // Of this try.
   std::string down_reason_;

@@ -2,6 +2,8 @@
 // Clocks that are wrong and timers that ring late: what a right allows gets no longer by either.
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
+#include <cstddef>
+#include <span>
 #include <string>
 
 #include "house.h"
@@ -86,6 +88,23 @@ TEST_CASE("what a controller says whose clock was set back holds once the clock 
   allow(true);
   house.world.run_for(1min);
   CHECK(is_open(house));
+}
+
+TEST_CASE("a node asks again once in a heartbeat's interval for what its clock refuses", "[sim]") {
+  const bool is_client = GENERATE(true, false);
+  CAPTURE(is_client);
+  House house(seed_of(806), {.delay = 10ms});
+  INFO("replay: " << house.world.replay());
+  const Actor& wrong = is_client ? static_cast<const Actor&>(*house.client) : *house.connector;
+  const SocketAddress& from = is_client ? kClientAt : kConnectorAt;
+  house.world.set_clock_offset(wrong, -1h);
+  house.world.run_for(5s);
+  std::size_t count = 0;
+  house.world.on_wire = [&](const Hop& hop, std::span<const std::byte>) {
+    if (hop.from == from && hop.to == kControllerAt) ++count;
+  };
+  house.world.run_for(1min);
+  CHECK(count < 100);  // Four times, and four heartbeats.
 }
 
 TEST_CASE("a late timer lets no byte pass after the end of a grant", "[sim][threat]") {
