@@ -539,6 +539,29 @@ std::size_t present(Fixture& f, const grant::Grant& grant) {
   return answer->flows_extended;
 }
 
+// change_right makes of a grant one for another right than that of Fixture::open, in each way that
+// there is: one a run of the test.
+void change_right(grant::Grant& grant) {
+  SECTION("another subject") {
+    grant.subject = {id_of<ServiceAccountIdTag>(2).text};
+  }
+  SECTION("another device") {
+    grant.device = id_of<DeviceIdTag>(2);
+  }
+  SECTION("another resource") {
+    grant.resource = id_of<ResourceIdTag>(2);
+  }
+  SECTION("another host") {
+    grant.permissions[0].hosts = {host_of("db2.internal")};
+  }
+  SECTION("other ports") {
+    grant.permissions[0].ports = {{8000, 8100}};
+  }
+  SECTION("UDP only") {
+    grant.permissions[0].protocols = {Protocol::udp};
+  }
+}
+
 TEST_CASE("a flow is held when its grant ends, by the monotonic clock, and nothing else happens") {
   Fixture f;
   const FlowKey flow = f.open();
@@ -653,24 +676,7 @@ TEST_CASE("no other grant lets a held flow go on") {
   f.advance(minutes(6));
   REQUIRE(f.take<Hold>());
   auto grant = f.grant_of("db.internal", 2);
-  SECTION("another subject") {
-    grant.subject = {id_of<ServiceAccountIdTag>(2).text};
-  }
-  SECTION("another device") {
-    grant.device = id_of<DeviceIdTag>(2);
-  }
-  SECTION("another resource") {
-    grant.resource = id_of<ResourceIdTag>(2);
-  }
-  SECTION("another host") {
-    grant.permissions[0].hosts = {host_of("db2.internal")};
-  }
-  SECTION("other ports") {
-    grant.permissions[0].ports = {{8000, 8100}};
-  }
-  SECTION("UDP only") {
-    grant.permissions[0].protocols = {Protocol::udp};
-  }
+  change_right(grant);
   CHECK(present(f, grant) == 0);
   CHECK_FALSE(f.take<Release>());
   CHECK(f.engine.statistics().flows_held == 1);
@@ -970,26 +976,11 @@ TEST_CASE("a grant for another right extends nothing") {
   f.open();
   auto grant = f.grant_of("db.internal", 2);
   grant.expires_at += minutes(5);
-  SECTION("another subject") {
-    grant.subject = {id_of<ServiceAccountIdTag>(2).text};
-  }
-  SECTION("another device") {
-    grant.device = id_of<DeviceIdTag>(2);
-  }
-  SECTION("another resource") {
-    grant.resource = id_of<ResourceIdTag>(2);
-  }
-  SECTION("another host") {
-    grant.permissions[0].hosts = {host_of("db2.internal")};
-  }
-  SECTION("other ports") {
-    grant.permissions[0].ports = {{8000, 8100}};
-  }
+  change_right(grant);
   SECTION("a shorter life") {
     grant.expires_at = f.now.unix_time + minutes(1);
   }
-  f.handle(GrantPresented{RenewalKey(1), PeerKey(1), f.signed_grant(grant)});
-  CHECK(f.take<GrantAnswered>()->flows_extended == 0);
+  CHECK(present(f, grant) == 0);
   f.advance(minutes(5) - Duration(1));
   CHECK_FALSE(f.take<Hold>());
   f.advance(Duration(1));
