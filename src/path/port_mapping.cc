@@ -325,10 +325,9 @@ void PortMapper::establish(MappingMethod method, const SocketAddress& external, 
   }
   is_waiting_ = false;
   ask_at_ = now + std::max(limits_.renew_min, std::min(kept / 2, limits_.check_interval));
-  if (!is_upnp_asked_) return forget_upnp();
   // Some gateways keep one list: deleting there may delete what has just been made.
+  if (is_upnp_asked_) ask_at_ = now + limits_.renew_min;
   forget_upnp();
-  ask_at_ = now + limits_.renew_min;
 }
 
 // withdraw deletes at the gateway what one method has made. What gets lost ends by itself.
