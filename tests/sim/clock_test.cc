@@ -3,6 +3,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <cstddef>
+#include <initializer_list>
 #include <span>
 #include <string>
 
@@ -21,6 +22,17 @@ bool is_open(House& house) {
   const bool is_answered = house.exchange(flow, kCanary, 3s);
   house.client->send(flow, "", true);
   return is_answered;
+}
+
+// talk sends over each of the flows that lives, once a second until `end`. House sees each byte
+// that passes.
+void talk(House& house, std::initializer_list<client::FlowKey> flows, Instant end) {
+  while (house.world.now().instant < end) {
+    for (const client::FlowKey flow : flows) {
+      if (!house.client->flow(flow).is_over) house.client->send(flow, kCanary, false);
+    }
+    house.world.run_for(1s);
+  }
 }
 
 TEST_CASE("clocks that differ by less than the leeway disturb nobody", "[sim]") {
@@ -116,10 +128,7 @@ TEST_CASE("a late timer lets no byte pass after the end of a grant", "[sim][thre
   const Instant opened = house.world.now().instant;
   house.world.detach(*house.controller);
   house.world.set_timer_delay(*house.connector, 20s);
-  while (house.world.now().instant < opened + 5min + 30s) {
-    if (!house.client->flow(flow).is_over) house.client->send(flow, kCanary, false);
-    house.world.run_for(1s);  // House sees each byte that passes.
-  }
+  talk(house, {flow}, opened + 5min + 30s);
   CHECK(house.milliseconds_since(opened) >= 330'000);
 }
 
@@ -134,12 +143,7 @@ TEST_CASE("a clock that is set back gives an old grant no longer life", "[sim][t
   house.world.run_for(4min);
   house.world.set_clock_offset(*house.connector, -2min);
   const auto second = house.open_echo();  // By the same grant.
-  while (house.world.now().instant < opened + 8min) {
-    for (const auto flow : {first, second}) {
-      if (!house.client->flow(flow).is_over) house.client->send(flow, kCanary, false);
-    }
-    house.world.run_for(1s);
-  }
+  talk(house, {first, second}, opened + 8min);
   CHECK(house.connector->node().engine()->statistics().flows_open == 0);
   CHECK(house.connector->node().engine()->statistics().flows_held == 2);
 }
