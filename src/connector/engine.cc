@@ -632,7 +632,7 @@ std::size_t Engine::extend(Peer& peer, const VerifiedGrant& verified) {
     if (!grant::covers(verified.grant, flow.target, flow.protocol)) continue;
     flow.permit = permit;
     if (flow.state == State::held) {
-      held_.erase({flow.held_since, key});
+      unhold(key, flow);
       flow.state = State::open;
       outputs_.emplace_back(Release{key});
     }
@@ -663,8 +663,9 @@ void Engine::lapse(FlowKey key, const Now& now) {
   Flow& flow = flows_.find(key)->second;
   const bool is_holdable = flow.state == State::open && flow.protocol == Protocol::tcp &&
                            limits_.hold_timeout > Duration::zero();
-  if (!is_holdable)
+  if (!is_holdable) {
     return end(key, CutReason::grant_expired, to_text(CutReason::grant_expired), now);
+  }
   flow.state = State::held;
   flow.held_since = std::min(now.instant, flow.permit.lease.monotonic);
   held_.emplace(flow.held_since, key);
@@ -675,13 +676,18 @@ void Engine::lapse(FlowKey key, const Now& now) {
       "the grant has expired, and too many flows wait for another one", now);
 }
 
+// unhold strikes a flow off the list of held ones, before its state changes.
+void Engine::unhold(FlowKey key, const Flow& flow) {
+  if (flow.state == State::held) held_.erase({flow.held_since, key});
+}
+
 // end lets a flow go: it is refused if it was not open yet, else cut.
 void Engine::end(FlowKey key, CutReason reason, std::string_view text, const Now& now) {
   const auto found = flows_.find(key);
   ZT_ASSERT(found != flows_.end());
   Flow& flow = found->second;
   if (flow.state == State::cut) return;
-  if (flow.state == State::held) held_.erase({flow.held_since, key});
+  unhold(key, flow);
   if (flow.state != State::open && flow.state != State::held) {
     const bool is_gone = reason == CutReason::peer_gone;
     refuse(key, flow,
@@ -729,7 +735,7 @@ void Engine::forget(FlowKey key) {
   if (flow.deadline) deadlines_.erase({*flow.deadline, key});
   if (flow.expiry) expiries_.erase({*flow.expiry, key});
   if (flow.state == State::resolving || flow.state == State::dialling) --pending_count_;
-  if (flow.state == State::held) held_.erase({flow.held_since, key});
+  unhold(key, flow);
   if (flow.state == State::cut) --cut_count_;
   if (const auto peer = peers_.find(flow.peer); peer != peers_.end()) {
     peer->second.flows.erase(key);

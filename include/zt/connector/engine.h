@@ -437,6 +437,7 @@ class Engine {
   void close_peer(PeerKey key, Peer& peer, CloseReason reason);
   void end(FlowKey key, CutReason reason, std::string_view text, const Now& now);
   void lapse(FlowKey key, const Now& now);
+  void unhold(FlowKey key, const Flow& flow);
   void forget(FlowKey key);
   void revoke(const GrantId& grant, const Now& now);
   void expire(const Now& now);
