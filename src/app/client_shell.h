@@ -69,7 +69,7 @@ class ClientShell {
   void keep_flows(const std::filesystem::path& path);
   void start();
   // leave tells the peers and the gateway that this is the end; after the loop's.
-  void leave();
+  void leave() { driver_.leave(); }
 
   // open asks for a flow; `on_answer` follows, never from inside open().
   [[nodiscard]] FlowKey open(const Authority& target, Protocol protocol, OnAnswer on_answer);
@@ -100,11 +100,11 @@ class ClientShell {
   Flow* find(FlowKey key);
 
   io::Loop& loop_;
-  NameLookups lookups_;
   Log& log_;
   Handlers handlers_;
   Node node_;
   NodeDriver<Node> driver_;
+  NameLookups lookups_;
   LinkSockets links_;
   std::unique_ptr<FlowFile> flow_file_;
   io::UdpBuffers buffers_;

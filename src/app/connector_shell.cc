@@ -49,13 +49,8 @@ std::expected<std::unique_ptr<ConnectorShell>, io::SocketError> ConnectorShell::
   // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): the constructor is private.
   std::unique_ptr<ConnectorShell> shell(new ConnectorShell(
       loop, resolver, random, log, config, std::move(credential), std::move(handlers)));
-  ConnectorShell& self = *shell;
-  auto port = io::UdpPort::bind(
-      loop, self.buffers_, {.ip = std::nullopt, .port = udp_port}, {},
-      {.on_datagrams =
-           [&self](const io::Datagrams& datagrams) { self.driver_.on_datagrams(datagrams); },
-       .on_writable = [&self] { self.driver_.on_writable(); },
-       .on_error = {}});
+  auto port = io::UdpPort::bind(loop, shell->buffers_, {.ip = std::nullopt, .port = udp_port}, {},
+                                shell->driver_.udp_handlers());
   if (!port) return std::unexpected(port.error());
   shell->port_ = std::move(*port);
   shell->driver_.use_port(*shell->port_);
@@ -66,24 +61,17 @@ ConnectorShell::ConnectorShell(io::Loop& loop, io::Resolver& resolver, Random& r
                                const Node::Config& config, node::Credential credential,
                                Handlers handlers)
     : loop_(loop),
-      lookups_(resolver,
-               [this](node::LookupKey key, const std::vector<IpAddress>& addresses,
-                      bool is_name_absent) {
-                 node_.lookup_done(key, addresses, is_name_absent, loop_.now());
-                 driver_.settle();
-               }),
       log_(log),
       handlers_(std::move(handlers)),
       node_(config, std::move(credential), random),
       driver_(
           loop, node_, [this](Node::Effect& effect, const Now& now) { carry_out(effect, now); },
           [this](const Now& now) { move_datagrams(now); }),
+      lookups_(resolver, driver_.lookup_handler()),
       links_(loop, {}, driver_.link_handlers()),
-      upnp_(loop, buffers_, random, [this](const path::UpnpAnswer& answer) {
-        node_.upnp_answered(answer, loop_.now());
-        driver_.settle();
-      }) {
+      upnp_(loop, buffers_, random, driver_.upnp_handler()) {
   driver_.use_links(links_);
+  driver_.use_upnp(upnp_);
 }
 
 ConnectorShell::~ConnectorShell() = default;
@@ -105,11 +93,6 @@ void ConnectorShell::start() {
         driver_.settle();
       });
   network_->start();
-}
-
-void ConnectorShell::leave() {
-  upnp_.finish(UpnpPort::kFinishTime);
-  driver_.leave();
 }
 
 void ConnectorShell::drain() {

@@ -62,7 +62,7 @@ class ConnectorShell {
   void end_flows();
   [[nodiscard]] std::size_t flow_count() const { return node_.flow_count(); }
   // leave tells the peers and the gateway that this is the end; after the loop's.
-  void leave();
+  void leave() { driver_.leave(); }
 
  private:
   using Node = node::ConnectorNode;
@@ -81,11 +81,11 @@ class ConnectorShell {
   Flow* find(Node::FlowKey key);
 
   io::Loop& loop_;
-  NameLookups lookups_;
   Log& log_;
   Handlers handlers_;
   Node node_;
   NodeDriver<Node> driver_;
+  NameLookups lookups_;
   LinkSockets links_;
   std::unique_ptr<FlowFile> flow_file_;
   io::UdpBuffers buffers_;

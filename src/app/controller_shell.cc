@@ -20,12 +20,8 @@ std::expected<std::unique_ptr<ControllerShell>, io::SocketError> ControllerShell
   // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): the constructor is private.
   std::unique_ptr<ControllerShell> shell(new ControllerShell(loop, random, log, config, store));
   ControllerShell& self = *shell;
-  auto port = io::UdpPort::bind(
-      loop, self.buffers_, {.ip = local.ip, .port = local.port}, {},
-      {.on_datagrams =
-           [&self](const io::Datagrams& datagrams) { self.driver_.on_datagrams(datagrams); },
-       .on_writable = [&self] { self.driver_.on_writable(); },
-       .on_error = {}});
+  auto port = io::UdpPort::bind(loop, self.buffers_, {.ip = local.ip, .port = local.port}, {},
+                                self.driver_.udp_handlers());
   if (!port) return std::unexpected(port.error());
   shell->port_ = std::move(*port);
   shell->driver_.use_port(*shell->port_);

@@ -27,6 +27,8 @@
 #include <vector>
 
 #include "app/link_sockets.h"
+#include "app/name_lookups.h"
+#include "app/upnp_port.h"
 #include "io/loop.h"
 #include "io/udp.h"
 #include "quic/endpoint.h"
@@ -55,11 +57,19 @@ class NodeDriver {
   NodeDriver(const NodeDriver&) = delete;
   NodeDriver& operator=(const NodeDriver&) = delete;
 
-  // use_port is called once, before anything is sent. The port's handlers are those below.
+  // use_port is called once, before anything is sent. The port has udp_handlers.
   void use_port(io::UdpPort& port) { port_ = &port; }
-
   // use_links is called at most once: then the node may have TCP links.
   void use_links(LinkSockets& links) { links_ = &links; }
+  // use_upnp is called at most once, with a port that has upnp_handler.
+  void use_upnp(UpnpPort& upnp) { upnp_ = &upnp; }
+
+  // What follows hands to the node what happens to its sockets and questions.
+  [[nodiscard]] io::UdpSocket::Handlers udp_handlers() {
+    return {.on_datagrams = [this](const io::Datagrams& datagrams) { on_datagrams(datagrams); },
+            .on_writable = [this] { settle(); },
+            .on_error = {}};
+  }
   // link_handlers are those of links that the node opens, and nobody else.
   [[nodiscard]] LinkSockets::Handlers link_handlers() {
     return {
@@ -76,6 +86,19 @@ class NodeDriver {
             },
         .is_used = {}};
   }
+  [[nodiscard]] NameLookups::OnEnd lookup_handler() {
+    return
+        [this](node::LookupKey key, const std::vector<IpAddress>& addresses, bool is_name_absent) {
+          node_.lookup_done(key, addresses, is_name_absent, loop_.now());
+          settle();
+        };
+  }
+  [[nodiscard]] UpnpPort::OnAnswer upnp_handler() {
+    return [this](const path::UpnpAnswer& answer) {
+      node_.upnp_answered(answer, loop_.now());
+      settle();
+    };
+  }
 
   void on_datagrams(const io::Datagrams& datagrams) {
     if (!node::is_link_address(datagrams.remote.ip)) on_link_datagrams(datagrams);
@@ -88,14 +111,14 @@ class NodeDriver {
                  loop_.now());
     settle();
   }
-  void on_writable() { settle(); }
 
   // settle asks for a settling at the end of the turn. Call it after each change of the node.
   void settle() { settling_.schedule(); }
 
-  // leave tells every peer that this node ends, so that nobody waits for it. The loop has ended:
-  // what the socket does not take at once is lost.
+  // leave tells the gateway and every peer that this node ends, so that nobody waits for it. The
+  // loop has ended: what the socket does not take at once is lost.
   void leave() {
+    if (upnp_ != nullptr) upnp_->finish(UpnpPort::kFinishTime);
     const Now now = loop_.now();
     while (node_.leave(now)) {
       while (const auto transmit = node_.poll_transmit(buffer_, now)) {
@@ -158,7 +181,7 @@ class NodeDriver {
                                  .segment_size = batch_.segment_size,
                                  .ecn = batch_.ecn});
       unsent_ = unsent_.subspan(result.size);
-      if (result.is_blocked) return;  // on_writable() settles again.
+      if (result.is_blocked) return;  // What has room again settles again.
     }
     settle();
   }
@@ -167,6 +190,7 @@ class NodeDriver {
   Node& node_;
   io::UdpPort* port_ = nullptr;
   LinkSockets* links_ = nullptr;
+  UpnpPort* upnp_ = nullptr;
   std::move_only_function<void(Effect&, const Now&)> on_effect_;
   std::move_only_function<void(const Now&)> on_settle_;
   std::vector<std::byte> buffer_;

@@ -27,20 +27,16 @@ std::expected<std::unique_ptr<RelayShell>, io::SocketError> RelayShell::create(
   // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): the constructor is private.
   std::unique_ptr<RelayShell> shell(new RelayShell(loop, resolver, random, log, config,
                                                    std::move(credential), std::move(handlers)));
-  RelayShell& self = *shell;
-  auto port = io::UdpPort::bind(
-      loop, self.buffers_, local, options,
-      {.on_datagrams =
-           [&self](const io::Datagrams& datagrams) { self.driver_.on_datagrams(datagrams); },
-       .on_writable = [&self] { self.driver_.on_writable(); },
-       .on_error = {}});
+  auto port =
+      io::UdpPort::bind(loop, shell->buffers_, local, options, shell->driver_.udp_handlers());
   if (!port) return std::unexpected(port.error());
   shell->port_ = std::move(*port);
   shell->sink_.port = shell->port_.get();
   shell->driver_.use_port(*shell->port_);
   // The port may be any: the others take the same.
   for (std::size_t i = 1; i < thread_count; ++i) {
-    const auto added = shell->threads_.add({.ip = local.ip, .port = self.port()}, options, random);
+    const auto added =
+        shell->threads_.add({.ip = local.ip, .port = shell->port()}, options, random);
     if (!added) return std::unexpected(added.error());
   }
   return shell;
@@ -49,18 +45,13 @@ std::expected<std::unique_ptr<RelayShell>, io::SocketError> RelayShell::create(
 RelayShell::RelayShell(io::Loop& loop, io::Resolver& resolver, Random& random, Log& log,
                        const Node::Config& config, node::Credential credential, Handlers handlers)
     : loop_(loop),
-      lookups_(resolver,
-               [this](node::LookupKey key, const std::vector<IpAddress>& addresses,
-                      bool is_name_absent) {
-                 node_.lookup_done(key, addresses, is_name_absent, loop_.now());
-                 driver_.settle();
-               }),
       log_(log),
       handlers_(std::move(handlers)),
       node_(config, std::move(credential), random, sink_),
       driver_(
           loop, node_, [this](Node::Effect& effect, const Now& now) { carry_out(effect, now); },
           [this](const Now&) { publish(); }),
+      lookups_(resolver, driver_.lookup_handler()),
       links_(loop, {},
              {.on_datagrams =
                   [this](const io::Datagrams& datagrams) { driver_.on_link_datagrams(datagrams); },

@@ -80,12 +80,12 @@ class RelayShell {
   void publish();
 
   io::Loop& loop_;
-  NameLookups lookups_;
   Log& log_;
   Handlers handlers_;
   Sink sink_;
   Node node_;
   NodeDriver<Node> driver_;
+  NameLookups lookups_;
   LinkSockets links_;
   std::unique_ptr<LinkPort> link_port_;
   io::UdpBuffers buffers_;
