@@ -8,6 +8,8 @@
 #include <cstdio>
 #include <ctime>
 
+#include "app/command.h"
+
 namespace zt::app {
 
 namespace {
@@ -59,8 +61,9 @@ Done print_entries(const AdminSession& session, const FollowedLog& log, const Js
     fmt::print("{}\n",
                is_json ? wire::json_text(entry) : line_text(entry, log.view.columns, *names));
   }
-  if (std::fflush(stdout) == 0) return {};
-  return failure(ExitCode::failed, "standard output cannot be written");
+  const auto flushed = flush_output();
+  if (flushed) return {};
+  return failure(ExitCode::failed, flushed.error());
 }
 
 }  // namespace

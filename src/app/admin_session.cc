@@ -11,6 +11,7 @@
 #include <system_error>
 #include <utility>
 
+#include "app/command.h"
 #include "io/files.h"
 #include "zt/base/ids.h"
 #include "zt/http/query.h"
@@ -98,9 +99,10 @@ Done SecretOutput::check() const {
 
 Done SecretOutput::write(const std::string& secret) const {
   if (file == "-") {
-    const bool is_written = std::fwrite(secret.data(), 1, secret.size(), stdout) == secret.size();
-    if (is_written && std::fflush(stdout) == 0) return {};
-    return failure(ExitCode::failed, "standard output cannot be written");
+    (void)std::fwrite(secret.data(), 1, secret.size(), stdout);  // flush_output knows of a failure.
+    const auto flushed = flush_output();
+    if (flushed) return {};
+    return failure(ExitCode::failed, flushed.error());
   }
   const auto written = is_forced ? io::write_file(file, as_bytes(secret), io::FileMode::secret)
                                  : io::create_file(file, as_bytes(secret), io::FileMode::secret);

@@ -6,8 +6,10 @@
 
 #include <CLI/CLI.hpp>
 #include <array>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <system_error>
 #include <utility>
 
 #include "io/files.h"
@@ -47,6 +49,24 @@ std::optional<Secret> read_standard_input(std::size_t size_max) {
 ExitCode fail(ExitCode code, std::string_view sentence) {
   fmt::print(stderr, "zt: {}\n", sentence);
   return code;
+}
+
+std::expected<void, std::string> flush_output() {
+  if (std::fflush(stdout) != 0) return std::unexpected(unwritten_output(errno));
+  if (std::ferror(stdout) != 0) return std::unexpected(unwritten_output(0));  // Earlier.
+  return {};
+}
+
+std::expected<void, std::string> close_output() {
+  if (auto flushed = flush_output(); !flushed) return flushed;
+  if (::close(STDOUT_FILENO) != 0) return std::unexpected(unwritten_output(errno));
+  return {};
+}
+
+std::string unwritten_output(int error) {
+  std::string sentence = "cannot write to standard output";
+  if (error != 0) sentence += ": " + std::generic_category().message(error);
+  return sentence;
 }
 
 void LogSettings::add_to(CLI::App& command) {

@@ -41,6 +41,15 @@ void add_completion_command(CLI::App& app, Chosen& chosen);
 // fail prints "zt: `sentence`" to standard error and returns `code`.
 ExitCode fail(ExitCode code, std::string_view sentence);
 
+// flush_output hands over what was printed to standard output, or returns a sentence that says why
+// not: a disk is full, or the reader is gone.
+[[nodiscard]] std::expected<void, std::string> flush_output();
+// close_output is the last flush_output, after which nothing is printed: some file systems tell
+// only then that they are full.
+[[nodiscard]] std::expected<void, std::string> close_output();
+// unwritten_output is that sentence; `error` is of errno, or 0 if it is not known.
+[[nodiscard]] std::string unwritten_output(int error);
+
 // LogSettings are the flags --log-level and --log-format.
 struct LogSettings {
   std::string level = "info";

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "app/command.h"
 #include "io/unix_socket.h"
 #include "wire/json.h"
 
@@ -50,6 +51,13 @@ Chunk read_some(int descriptor, std::array<char, 65536>& buffer) {
     if (size <= 0) return {.is_end = true};
     return {.is_end = false, .bytes = {buffer.data(), static_cast<std::size_t>(size)}};
   }
+}
+
+// fail_output is called when standard output took no more. A reader that is gone, as ssh is at its
+// end, needs no sentence.
+ExitCode fail_output(int error) {
+  if (error == EPIPE) return ExitCode::failed;
+  return fail(ExitCode::failed, unwritten_output(error));
 }
 
 }  // namespace
@@ -101,7 +109,7 @@ ControlFailure failure_of(std::string_view line) {
 
 ExitCode join_standard_io(ControlAnswer& answer) {
   const int far = answer.socket.number();
-  if (!write_all(STDOUT_FILENO, answer.early)) return ExitCode::failed;
+  if (!write_all(STDOUT_FILENO, answer.early)) return fail_output(errno);
   std::array<char, 65536> buffer{};
   std::array<pollfd, 2> waits{pollfd{.fd = STDIN_FILENO, .events = POLLIN, .revents = 0},
                               pollfd{.fd = far, .events = POLLIN, .revents = 0}};
@@ -113,7 +121,7 @@ ExitCode join_standard_io(ControlAnswer& answer) {
     if (waits[1].revents != 0) {
       const Chunk chunk = read_some(far, buffer);
       if (chunk.is_end) return ExitCode::ok;
-      if (!write_all(STDOUT_FILENO, chunk.bytes)) return ExitCode::failed;
+      if (!write_all(STDOUT_FILENO, chunk.bytes)) return fail_output(errno);
     }
     if (waits[0].revents != 0) {
       const Chunk chunk = read_some(STDIN_FILENO, buffer);

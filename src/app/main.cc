@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // app/main.cc: the program: parse the command line, run the one chosen action.
+#include <fcntl.h>
 #include <fmt/core.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <stdexcept>
@@ -14,6 +17,26 @@
 namespace {
 
 using zt::app::ExitCode;
+
+// hold_standard_streams takes those of the numbers 0, 1 and 2 that we were started without, lest a
+// file or socket of ours get one and lines for people be written into it. To read or to write them
+// goes on to fail.
+bool hold_standard_streams() {
+  for (int stream = STDIN_FILENO; stream <= STDERR_FILENO; ++stream) {
+    if (::fcntl(stream, F_GETFD) >= 0) continue;  // NOLINT(*-vararg): the call is so.
+    const int mode = stream == STDIN_FILENO ? O_WRONLY : O_RDONLY;
+    // NOLINTNEXTLINE(*-vararg): the lowest free number is given, which is this one.
+    if (::open("/dev/null", mode) != stream) return false;
+  }
+  return true;
+}
+
+// end returns `code` if what was printed has arrived, or if the reason of a failure is told anyway.
+ExitCode end(ExitCode code) {
+  if (code != ExitCode::ok) return code;
+  const auto closed = zt::app::close_output();
+  return closed ? code : zt::app::fail(ExitCode::failed, closed.error());
+}
 
 // run parses the command line and runs what it asks for.
 ExitCode run(int argc, char** argv) {
@@ -37,18 +60,20 @@ ExitCode run(int argc, char** argv) {
     // --help and --version end here too, with code 0.
     const bool is_answer = error.get_exit_code() == 0;
     app.exit(error);
-    return is_answer ? ExitCode::ok : ExitCode::usage;
+    return end(is_answer ? ExitCode::ok : ExitCode::usage);
   }
   if (!chosen.action) {
     fmt::print("{}", app.help());
-    return ExitCode::usage;
+    const ExitCode code = end(ExitCode::ok);
+    return code == ExitCode::ok ? ExitCode::usage : code;
   }
-  return chosen.action();
+  return end(chosen.action());
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (!hold_standard_streams()) return static_cast<int>(ExitCode::failed);
   // A peer that hangs up is an error value of a write, not the end of the program.
   (void)std::signal(SIGPIPE, SIG_IGN);
   try {

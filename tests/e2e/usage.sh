@@ -40,5 +40,10 @@ expect 4 "no client is running" "$ZT" client status --socket "$work/none.sock"
 expect 4 "no client is running" "$ZT" client down --socket "$work/none.sock"
 expect 4 "not ready within" "$ZT" client wait --timeout 0.1 --socket "$work/none.sock"
 expect 0 "complete" "$ZT" completion bash
+expect 1 "zt: cannot write to standard output: No space" sh -c '"$0" --help > /dev/full' "$ZT"
+expect 1 "zt: cannot write to standard output" sh -c '"$0" --version > /dev/full' "$ZT"
+expect 1 "zt: cannot write to standard output: No space" sh -c '"$0" > /dev/full' "$ZT"
+expect 1 "zt: cannot write to standard output: Bad file" sh -c '"$0" --help >&-' "$ZT"
+expect 2 "no token was given" sh -c '"$0" connector --state "$1" >&- <&-' "$ZT" "$work/k"
 expect 1 "cannot write" sh -c '"$0" completion bash > /dev/full' "$ZT"
 exit $((failures > 0))
