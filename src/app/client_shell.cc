@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "app/notices.h"
 #include "zt/base/bytes.h"
 
 namespace zt::app {
@@ -26,11 +25,9 @@ std::expected<std::unique_ptr<ClientShell>, io::SocketError> ClientShell::create
   // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): the constructor is private.
   std::unique_ptr<ClientShell> shell(new ClientShell(loop, resolver, random, log, config,
                                                      std::move(credential), std::move(handlers)));
-  auto port = io::UdpPort::bind(loop, shell->buffers_, {.ip = std::nullopt, .port = udp_port}, {},
-                                shell->driver_.udp_handlers());
-  if (!port) return std::unexpected(port.error());
-  shell->port_ = std::move(*port);
-  shell->driver_.use_port(*shell->port_);
+  if (const auto opened = shell->host_.open(udp_port); !opened) {
+    return std::unexpected(opened.error());
+  }
   return shell;
 }
 
@@ -40,36 +37,12 @@ ClientShell::ClientShell(io::Loop& loop, io::Resolver& resolver, Random& random,
       log_(log),
       handlers_(std::move(handlers)),
       node_(config, std::move(credential), random),
-      driver_(
-          loop, node_, [this](Node::Effect& effect, const Now& now) { carry_out(effect, now); },
-          [this](const Now&) { move_datagrams(); }),
-      lookups_(resolver, driver_.lookup_handler()),
-      links_(loop, {}, driver_.link_handlers()),
-      upnp_(loop, buffers_, random, driver_.upnp_handler()) {
-  driver_.use_links(links_);
-  driver_.use_upnp(upnp_);
-}
+      host_(
+          loop, resolver, random, log, node_,
+          [this](Node::Effect& effect, const Now& now) { carry_out(effect, now); },
+          [this](const Now&) { move_datagrams(); }) {}
 
 ClientShell::~ClientShell() = default;
-
-void ClientShell::keep_flows(const std::filesystem::path& path) {
-  flow_file_ = std::make_unique<FlowFile>(loop_, log_, path, [this] {
-    node_.flows_unkept(loop_.now());
-    driver_.settle();
-  });
-  node_.restore_flows(flow_file_->read(), loop_.now());
-}
-
-void ClientShell::start() {
-  warn_about_buffers(log_, *port_, loop_.now().unix_time);
-  node_.start(loop_.now());
-  network_ =
-      std::make_unique<LocalNetwork>(loop_, log_, *port_, [this](const node::LocalPort& local) {
-        node_.set_local(local, loop_.now());
-        driver_.settle();
-      });
-  network_->start();
-}
 
 ClientShell::FlowKey ClientShell::open(const Authority& target, Protocol protocol,
                                        OnAnswer on_answer) {
@@ -77,7 +50,7 @@ ClientShell::FlowKey ClientShell::open(const Authority& target, Protocol protoco
   auto flow = std::make_unique<Flow>();
   flow->on_answer = std::move(on_answer);
   flows_[key] = std::move(flow);
-  driver_.settle();
+  host_.settle();
   return key;
 }
 
@@ -93,8 +66,7 @@ void ClientShell::attach(FlowKey key, io::StreamEnds ends, std::string_view earl
   Flow* flow = find(key);
   if (flow == nullptr) return on_end(false);  // It ended between the answer and now.
   flow->on_end = std::move(on_end);
-  flow->port =
-      std::make_unique<FlowPort<FlowKey>>(node_.flows(), key, [this] { driver_.settle(); });
+  flow->port = std::make_unique<FlowPort<FlowKey>>(node_.flows(), key, [this] { host_.settle(); });
   while (!early.empty()) {
     const std::span<std::byte> space = flow->port->writable();
     // An ingress reads at most some KiB ahead, and the send buffer of a new flow holds more. It is
@@ -122,7 +94,7 @@ void ClientShell::send_datagram(FlowKey key, std::span<const std::byte> payload)
   if (flow == nullptr) return;
   flow->bytes_up += payload.size();
   node_.send_datagram(key, payload);
-  driver_.settle();
+  host_.settle();
 }
 
 void ClientShell::carry_out(Node::Effect& effect, const Now& now) {
@@ -140,26 +112,12 @@ void ClientShell::carry_out(Node::Effect& effect, const Now& now) {
     abandon(aborted->flow, "reset by the connector", now);
   } else if (const auto* cut = std::get_if<Node::FlowCut>(&effect)) {
     abandon(cut->flow, cut->reason, now);
-  } else if (const auto* lookup = std::get_if<node::Lookup>(&effect)) {
-    lookups_.start(*lookup);
   } else if (const auto* signed_in = std::get_if<Node::SignedIn>(&effect)) {
     handlers_.on_signed_in(*signed_in);
   } else if (std::holds_alternative<Node::ViewChanged>(effect)) {
     handlers_.on_view();
   } else if (const auto* denied = std::get_if<node::Refused>(&effect)) {
     handlers_.on_refused(*denied);
-  } else if (const auto* link = std::get_if<node::TcpLinkWanted>(&effect)) {
-    links_.open(*link);
-  } else if (const auto* unwanted = std::get_if<node::TcpLinkUnwanted>(&effect)) {
-    links_.close(unwanted->link);
-  } else if (auto* keep = std::get_if<node::KeepFlows>(&effect)) {
-    flow_file_->keep(*keep);
-  } else if (const auto* upnp = std::get_if<path::UpnpWanted>(&effect)) {
-    upnp_.map(*upnp);
-  } else if (std::holds_alternative<path::UpnpUnwanted>(effect)) {
-    upnp_.unmap();
-  } else if (const auto* notice = std::get_if<node::Notice>(&effect)) {
-    write_notice(log_, *notice, now.unix_time);
   }
 }
 
@@ -184,7 +142,7 @@ void ClientShell::abandon(FlowKey key, const std::string& reason, const Now& now
     flow->splice->abort();
   }
   node_.flow_ended(key, bytes_up, bytes_down, reason, now);
-  driver_.settle();
+  host_.settle();
   if (flow->on_end) flow->on_end(false);
 }
 
@@ -198,7 +156,7 @@ void ClientShell::end(FlowKey key, const io::Splice::Report& report) {
   if (report.end == io::Splice::End::stream_broken) reason = "reset by the application";
   if (report.end == io::Splice::End::port_broken) reason = "reset by the connector";
   node_.flow_ended(key, report.sent_size, report.received_size, reason, loop_.now());
-  driver_.settle();
+  host_.settle();
   if (flow->on_end) flow->on_end(is_orderly);
 }
 

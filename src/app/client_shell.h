@@ -20,14 +20,9 @@
 #include <string>
 #include <string_view>
 
-#include "app/flow_file.h"
 #include "app/flow_port.h"
-#include "app/link_sockets.h"
-#include "app/local_network.h"
 #include "app/log.h"
-#include "app/name_lookups.h"
-#include "app/node_driver.h"
-#include "app/upnp_port.h"
+#include "app/peer_host.h"
 #include "io/loop.h"
 #include "io/resolver.h"
 #include "io/splice.h"
@@ -66,10 +61,10 @@ class ClientShell {
 
   // keep_flows keeps flow reports in the file `path`, and takes what an earlier run left there.
   // Without it a crash loses what the controller has not got yet. Call it before start.
-  void keep_flows(const std::filesystem::path& path);
-  void start();
+  void keep_flows(const std::filesystem::path& path) { host_.keep_flows(path); }
+  void start() { host_.start(); }
   // leave tells the peers and the gateway that this is the end; after the loop's.
-  void leave() { driver_.leave(); }
+  void leave() { host_.leave(); }
 
   // open asks for a flow; `on_answer` follows, never from inside open().
   [[nodiscard]] FlowKey open(const Authority& target, Protocol protocol, OnAnswer on_answer);
@@ -103,14 +98,7 @@ class ClientShell {
   Log& log_;
   Handlers handlers_;
   Node node_;
-  NodeDriver<Node> driver_;
-  NameLookups lookups_;
-  LinkSockets links_;
-  std::unique_ptr<FlowFile> flow_file_;
-  io::UdpBuffers buffers_;
-  UpnpPort upnp_;  // After `buffers_`.
-  std::unique_ptr<io::UdpPort> port_;
-  std::unique_ptr<LocalNetwork> network_;
+  PeerHost<Node> host_;
   std::map<FlowKey, std::unique_ptr<Flow>> flows_;
 };
 

@@ -3,8 +3,6 @@
 
 #include <utility>
 
-#include "app/notices.h"
-
 namespace zt::app {
 
 namespace {
@@ -49,11 +47,9 @@ std::expected<std::unique_ptr<ConnectorShell>, io::SocketError> ConnectorShell::
   // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): the constructor is private.
   std::unique_ptr<ConnectorShell> shell(new ConnectorShell(
       loop, resolver, random, log, config, std::move(credential), std::move(handlers)));
-  auto port = io::UdpPort::bind(loop, shell->buffers_, {.ip = std::nullopt, .port = udp_port}, {},
-                                shell->driver_.udp_handlers());
-  if (!port) return std::unexpected(port.error());
-  shell->port_ = std::move(*port);
-  shell->driver_.use_port(*shell->port_);
+  if (const auto opened = shell->host_.open(udp_port); !opened) {
+    return std::unexpected(opened.error());
+  }
   return shell;
 }
 
@@ -61,43 +57,18 @@ ConnectorShell::ConnectorShell(io::Loop& loop, io::Resolver& resolver, Random& r
                                const Node::Config& config, node::Credential credential,
                                Handlers handlers)
     : loop_(loop),
-      log_(log),
       handlers_(std::move(handlers)),
       node_(config, std::move(credential), random),
-      driver_(
-          loop, node_, [this](Node::Effect& effect, const Now& now) { carry_out(effect, now); },
-          [this](const Now& now) { move_datagrams(now); }),
-      lookups_(resolver, driver_.lookup_handler()),
-      links_(loop, {}, driver_.link_handlers()),
-      upnp_(loop, buffers_, random, driver_.upnp_handler()) {
-  driver_.use_links(links_);
-  driver_.use_upnp(upnp_);
-}
+      host_(
+          loop, resolver, random, log, node_,
+          [this](Node::Effect& effect, const Now& now) { carry_out(effect, now); },
+          [this](const Now& now) { move_datagrams(now); }) {}
 
 ConnectorShell::~ConnectorShell() = default;
 
-void ConnectorShell::keep_flows(const std::filesystem::path& path) {
-  flow_file_ = std::make_unique<FlowFile>(loop_, log_, path, [this] {
-    node_.flows_unkept(loop_.now());
-    driver_.settle();
-  });
-  node_.restore_flows(flow_file_->read(), loop_.now());
-}
-
-void ConnectorShell::start() {
-  warn_about_buffers(log_, *port_, loop_.now().unix_time);
-  node_.start(loop_.now());
-  network_ =
-      std::make_unique<LocalNetwork>(loop_, log_, *port_, [this](const node::LocalPort& local) {
-        node_.set_local(local, loop_.now());
-        driver_.settle();
-      });
-  network_->start();
-}
-
 void ConnectorShell::drain() {
   node_.drain(loop_.now());
-  driver_.settle();
+  host_.settle();
 }
 
 void ConnectorShell::end_flows() {
@@ -107,9 +78,7 @@ void ConnectorShell::end_flows() {
 }
 
 void ConnectorShell::carry_out(Node::Effect& effect, const Now& now) {
-  if (auto* lookup = std::get_if<node::Lookup>(&effect)) {
-    lookups_.start(*lookup);
-  } else if (const auto* wanted = std::get_if<Node::DialWanted>(&effect)) {
+  if (const auto* wanted = std::get_if<Node::DialWanted>(&effect)) {
     dial(*wanted, now);
   } else if (const auto* opened = std::get_if<Node::FlowOpened>(&effect)) {
     open(*opened);
@@ -129,18 +98,6 @@ void ConnectorShell::carry_out(Node::Effect& effect, const Now& now) {
     handlers_.on_standing(changed->standing);
   } else if (const auto* refused = std::get_if<node::Refused>(&effect)) {
     handlers_.on_refused(*refused);
-  } else if (const auto* link = std::get_if<node::TcpLinkWanted>(&effect)) {
-    links_.open(*link);
-  } else if (const auto* unwanted = std::get_if<node::TcpLinkUnwanted>(&effect)) {
-    links_.close(unwanted->link);
-  } else if (auto* keep = std::get_if<node::KeepFlows>(&effect)) {
-    flow_file_->keep(*keep);
-  } else if (const auto* upnp = std::get_if<path::UpnpWanted>(&effect)) {
-    upnp_.map(*upnp);
-  } else if (std::holds_alternative<path::UpnpUnwanted>(effect)) {
-    upnp_.unmap();
-  } else if (const auto* notice = std::get_if<node::Notice>(&effect)) {
-    write_notice(log_, *notice, now.unix_time);
   } else if (std::holds_alternative<Node::Drained>(effect)) {
     handlers_.on_drained();
   }
@@ -163,7 +120,7 @@ void ConnectorShell::dial(const Node::DialWanted& wanted, const Now& now) {
         } else {
           node_.dialed(key, std::unexpected(to_dial_error(result.error().error)), loop_.now());
         }
-        driver_.settle();
+        host_.settle();
       });
   flows_[wanted.flow] = std::move(flow);
 }
@@ -173,7 +130,7 @@ void ConnectorShell::dial_udp(Node::FlowKey key, const SocketAddress& remote, co
   auto flow = std::make_unique<Flow>();
   Flow& target = *flow;
   auto socket = io::UdpSocket::connect(
-      loop_, buffers_, remote,
+      loop_, host_.buffers(), remote,
       {.receive_buffer_size = 1 << 20, .send_buffer_size = 1 << 20, .is_fragmented = true},
       {.on_datagrams =
            [this, key, &target](const io::Datagrams& datagrams) {
@@ -182,7 +139,7 @@ void ConnectorShell::dial_udp(Node::FlowKey key, const SocketAddress& remote, co
                target.bytes_down += payload.size();
                node_.send_datagram(key, payload, arrived);
              });
-             driver_.settle();
+             host_.settle();
            },
        .on_writable = {},
        .on_error = {}});
@@ -199,7 +156,7 @@ void ConnectorShell::open(const Node::FlowOpened& opened) {
   Flow* flow = find(opened.flow);
   if (flow == nullptr || opened.protocol == Protocol::udp) return;
   flow->port = std::make_unique<FlowPort<Node::FlowKey>>(node_.flows(), opened.flow,
-                                                         [this] { driver_.settle(); });
+                                                         [this] { host_.settle(); });
   flow->splice = std::make_unique<io::Splice>(
       loop_, io::StreamEnds{.input = std::move(flow->socket), .output = {}}, *flow->port,
       io::Splice::Options{},
@@ -218,7 +175,7 @@ void ConnectorShell::abandon(Node::FlowKey key, connector::FlowEnd cause, const 
   }
   flows_.erase(key);
   node_.flow_ended(key, bytes_up, bytes_down, cause, now);
-  driver_.settle();
+  host_.settle();
 }
 
 void ConnectorShell::end(Node::FlowKey key, const io::Splice::Report& report) {
@@ -227,7 +184,7 @@ void ConnectorShell::end(Node::FlowKey key, const io::Splice::Report& report) {
   if (report.end == io::Splice::End::port_broken) cause = connector::FlowEnd::client_reset;
   flows_.erase(key);
   node_.flow_ended(key, report.received_size, report.sent_size, cause, loop_.now());
-  driver_.settle();
+  host_.settle();
 }
 
 void ConnectorShell::move_datagrams(const Now& now) {

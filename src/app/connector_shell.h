@@ -14,14 +14,9 @@
 #include <memory>
 #include <optional>
 
-#include "app/flow_file.h"
 #include "app/flow_port.h"
-#include "app/link_sockets.h"
-#include "app/local_network.h"
 #include "app/log.h"
-#include "app/name_lookups.h"
-#include "app/node_driver.h"
-#include "app/upnp_port.h"
+#include "app/peer_host.h"
 #include "io/loop.h"
 #include "io/resolver.h"
 #include "io/splice.h"
@@ -54,15 +49,15 @@ class ConnectorShell {
 
   // keep_flows keeps flow reports in the file `path`, and takes what an earlier run left there.
   // Without it a crash loses what the controller has not got yet. Call it before start.
-  void keep_flows(const std::filesystem::path& path);
-  void start();
+  void keep_flows(const std::filesystem::path& path) { host_.keep_flows(path); }
+  void start() { host_.start(); }
   // drain is that of node::ConnectorNode; on_drained follows.
   void drain();
   // end_flows cuts what is left, before leave.
   void end_flows();
   [[nodiscard]] std::size_t flow_count() const { return node_.flow_count(); }
   // leave tells the peers and the gateway that this is the end; after the loop's.
-  void leave() { driver_.leave(); }
+  void leave() { host_.leave(); }
 
  private:
   using Node = node::ConnectorNode;
@@ -81,17 +76,9 @@ class ConnectorShell {
   Flow* find(Node::FlowKey key);
 
   io::Loop& loop_;
-  Log& log_;
   Handlers handlers_;
   Node node_;
-  NodeDriver<Node> driver_;
-  NameLookups lookups_;
-  LinkSockets links_;
-  std::unique_ptr<FlowFile> flow_file_;
-  io::UdpBuffers buffers_;
-  UpnpPort upnp_;  // After `buffers_`.
-  std::unique_ptr<io::UdpPort> port_;
-  std::unique_ptr<LocalNetwork> network_;
+  PeerHost<Node> host_;
   std::map<Node::FlowKey, std::unique_ptr<Flow>> flows_;
 };
 

@@ -22,13 +22,11 @@
 #include <memory>
 #include <optional>
 #include <span>
-#include <string>
 #include <utility>
 #include <vector>
 
 #include "app/link_sockets.h"
 #include "app/name_lookups.h"
-#include "app/upnp_port.h"
 #include "io/loop.h"
 #include "io/udp.h"
 #include "quic/endpoint.h"
@@ -61,30 +59,12 @@ class NodeDriver {
   void use_port(io::UdpPort& port) { port_ = &port; }
   // use_links is called at most once: then the node may have TCP links.
   void use_links(LinkSockets& links) { links_ = &links; }
-  // use_upnp is called at most once, with a port that has upnp_handler.
-  void use_upnp(UpnpPort& upnp) { upnp_ = &upnp; }
 
-  // What follows hands to the node what happens to its sockets and questions.
+  // udp_handlers and lookup_handler hand to the node what happens to its port and its lookups.
   [[nodiscard]] io::UdpSocket::Handlers udp_handlers() {
     return {.on_datagrams = [this](const io::Datagrams& datagrams) { on_datagrams(datagrams); },
             .on_writable = [this] { settle(); },
             .on_error = {}};
-  }
-  // link_handlers are those of links that the node opens, and nobody else.
-  [[nodiscard]] LinkSockets::Handlers link_handlers() {
-    return {
-        .on_datagrams = [this](const io::Datagrams& datagrams) { on_link_datagrams(datagrams); },
-        .on_opened =
-            [this](const SocketAddress& link, const SocketAddress& remote) {
-              node_.link_opened(link, remote, loop_.now());
-              settle();
-            },
-        .on_closed =
-            [this](const SocketAddress& link, const std::string& reason) {
-              node_.link_closed(link, reason, loop_.now());
-              settle();
-            },
-        .is_used = {}};
   }
   [[nodiscard]] NameLookups::OnEnd lookup_handler() {
     return
@@ -92,12 +72,6 @@ class NodeDriver {
           node_.lookup_done(key, addresses, is_name_absent, loop_.now());
           settle();
         };
-  }
-  [[nodiscard]] UpnpPort::OnAnswer upnp_handler() {
-    return [this](const path::UpnpAnswer& answer) {
-      node_.upnp_answered(answer, loop_.now());
-      settle();
-    };
   }
 
   void on_datagrams(const io::Datagrams& datagrams) {
@@ -115,10 +89,9 @@ class NodeDriver {
   // settle asks for a settling at the end of the turn. Call it after each change of the node.
   void settle() { settling_.schedule(); }
 
-  // leave tells the gateway and every peer that this node ends, so that nobody waits for it. The
-  // loop has ended: what the socket does not take at once is lost.
+  // leave tells every peer that this node ends, so that nobody waits for it. The loop has ended:
+  // what the socket does not take at once is lost.
   void leave() {
-    if (upnp_ != nullptr) upnp_->finish(UpnpPort::kFinishTime);
     const Now now = loop_.now();
     while (node_.leave(now)) {
       while (const auto transmit = node_.poll_transmit(buffer_, now)) {
@@ -190,7 +163,6 @@ class NodeDriver {
   Node& node_;
   io::UdpPort* port_ = nullptr;
   LinkSockets* links_ = nullptr;
-  UpnpPort* upnp_ = nullptr;
   std::move_only_function<void(Effect&, const Now&)> on_effect_;
   std::move_only_function<void(const Now&)> on_settle_;
   std::vector<std::byte> buffer_;
