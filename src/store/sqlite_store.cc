@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <string_view>
 #include <utility>
 
 #include "store/schema.h"
@@ -63,6 +64,17 @@ StoreResult<void> run_on_one(Database& database, Query& query) {
   if (!count) return std::unexpected(count.error());
   if (*count == 0) return std::unexpected(StoreError::not_found);
   return {};
+}
+
+// note_in notes when a node was seen, in the table of its kind.
+template <class Id>
+StoreResult<void> note_in(Database& database, std::string_view table, const TenantId& tenant,
+                          const Id& id, const Sighting& sighting) {
+  Query query(
+      database,
+      fmt::format("UPDATE {} SET last_seen = ?, software = ? WHERE tenant = ? AND id = ?", table));
+  query.bind_all(sighting.time, sighting.software, tenant, id);
+  return run_on_one(database, query);
 }
 
 // Conditions are the WHERE of a filtered query, and its values in the same order.
@@ -295,26 +307,17 @@ StoreResult<Owned<controller::EnrolmentTokenRow>> SqliteStore::find_enrolment_to
 
 StoreResult<void> SqliteStore::note(const TenantId& tenant, const ConnectorId& id,
                                     const Sighting& sighting) {
-  Query query(*database_,
-              "UPDATE connector SET last_seen = ?, software = ? WHERE tenant = ? AND id = ?");
-  query.bind_all(sighting.time, sighting.software, tenant, id);
-  return run_on_one(*database_, query);
+  return note_in(*database_, "connector", tenant, id, sighting);
 }
 
 StoreResult<void> SqliteStore::note(const TenantId& tenant, const RelayId& id,
                                     const Sighting& sighting) {
-  Query query(*database_,
-              "UPDATE relay SET last_seen = ?, software = ? WHERE tenant = ? AND id = ?");
-  query.bind_all(sighting.time, sighting.software, tenant, id);
-  return run_on_one(*database_, query);
+  return note_in(*database_, "relay", tenant, id, sighting);
 }
 
 StoreResult<void> SqliteStore::note(const TenantId& tenant, const DeviceId& id,
                                     const Sighting& sighting) {
-  Query query(*database_,
-              "UPDATE device SET last_seen = ?, software = ? WHERE tenant = ? AND id = ?");
-  query.bind_all(sighting.time, sighting.software, tenant, id);
-  return run_on_one(*database_, query);
+  return note_in(*database_, "device", tenant, id, sighting);
 }
 
 StoreResult<void> SqliteStore::note_api_key_used(const TenantId& tenant, const KeyId& id,
