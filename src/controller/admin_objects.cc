@@ -29,6 +29,17 @@ Json base_of(const Row& row) {
           {"version", row.version}};
 }
 
+// base_of_node adds those of a machine that shows a certificate.
+template <class Row>
+Json base_of_node(const Row& row) {
+  Json value = base_of(row);
+  value["certificate"] = row.certificate.to_text();
+  value["enabled"] = row.is_enabled;
+  value["software"] = row.software;
+  value["last_seen"] = time_or_null(row.last_seen);
+  return value;
+}
+
 Json ports_json(const std::vector<PortRange>& ports) {
   if (ports.empty()) return "none";
   if (ports.size() == 1 && ports.front() == PortRange{}) return "all";
@@ -169,12 +180,8 @@ void ObjectKind<Connector>::read(BodyReader& body, Connector& row) {
   body.flag("enabled", row.is_enabled, Presence::optional);
 }
 Json ObjectKind<Connector>::write(const Connector& row) {
-  Json value = base_of(row);
+  Json value = base_of_node(row);
   value["network"] = row.network.text;
-  value["certificate"] = row.certificate.to_text();
-  value["enabled"] = row.is_enabled;
-  value["software"] = row.software;
-  value["last_seen"] = time_or_null(row.last_seen);
   return value;
 }
 
@@ -191,13 +198,9 @@ void ObjectKind<Relay>::read(BodyReader& body, Relay& row) {
   body.flag("enabled", row.is_enabled, Presence::optional);
 }
 Json ObjectKind<Relay>::write(const Relay& row) {
-  Json value = base_of(row);
+  Json value = base_of_node(row);
   value["region"] = row.region;
   value["address"] = row.address;
-  value["certificate"] = row.certificate.to_text();
-  value["enabled"] = row.is_enabled;
-  value["software"] = row.software;
-  value["last_seen"] = time_or_null(row.last_seen);
   return value;
 }
 
@@ -280,14 +283,10 @@ void ObjectKind<Device>::read(BodyReader& body, Device& row) {
   body.flag("enabled", row.is_enabled, Presence::optional);
 }
 Json ObjectKind<Device>::write(const Device& row) {
-  Json value = base_of(row);
+  Json value = base_of_node(row);
   value["subject"] = row.subject.text;
   value["key"] = row.key.text;
   value["os"] = row.os;
-  value["certificate"] = row.certificate.to_text();
-  value["enabled"] = row.is_enabled;
-  value["software"] = row.software;
-  value["last_seen"] = time_or_null(row.last_seen);
   return value;
 }
 
