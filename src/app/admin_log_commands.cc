@@ -71,6 +71,13 @@ Done add_subject(const AdminSession& session, std::string& query, const std::str
   return {};
 }
 
+Done show_log(const AdminSession& session, const FollowedLog& log, const LogArguments& arguments) {
+  if (arguments.is_followed) return follow(session, log, arguments.common.is_json);
+  const auto items = session.list(log.path, log.query, log.limit);
+  if (!items) return std::unexpected(items.error());
+  return print_list(session, *items, log.view, arguments.common.is_json);
+}
+
 Done list_events(const AdminSession& session, const LogArguments& arguments) {
   std::string query;
   Done done = add_since(query, arguments.since);
@@ -81,13 +88,7 @@ Done list_events(const AdminSession& session, const LogArguments& arguments) {
   if (!done) return done;
   add_parameter(query, "flow", arguments.flow);
   add_parameter(query, "event", arguments.event);
-  if (arguments.is_followed) {
-    return follow(session, {"events", query, arguments.limit, events_view()},
-                  arguments.common.is_json);
-  }
-  const auto items = session.list("events", query, arguments.limit);
-  if (!items) return std::unexpected(items.error());
-  return print_list(session, *items, events_view(), arguments.common.is_json);
+  return show_log(session, {"events", query, arguments.limit, events_view()}, arguments);
 }
 
 Done list_audit(const AdminSession& session, const LogArguments& arguments) {
@@ -95,13 +96,7 @@ Done list_audit(const AdminSession& session, const LogArguments& arguments) {
   if (const Done done = add_since(query, arguments.since); !done) return done;
   add_parameter(query, "action", arguments.action);
   add_parameter(query, "target", arguments.target);
-  if (arguments.is_followed) {
-    return follow(session, {"audit", query, arguments.limit, audit_view()},
-                  arguments.common.is_json);
-  }
-  const auto items = session.list("audit", query, arguments.limit);
-  if (!items) return std::unexpected(items.error());
-  return print_list(session, *items, audit_view(), arguments.common.is_json);
+  return show_log(session, {"audit", query, arguments.limit, audit_view()}, arguments);
 }
 
 Done list_signing_keys(const AdminSession& session, const LogArguments& arguments) {
