@@ -24,6 +24,7 @@
 #include "app/state_directory.h"
 #include "app/version.h"
 #include "io/entropy.h"
+#include "io/signals.h"
 #include "wire/json.h"
 #include "zt/client/forward.h"
 #include "zt/grant/service_key.h"

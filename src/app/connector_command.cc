@@ -15,6 +15,7 @@
 #include "app/path_settings.h"
 #include "app/version.h"
 #include "io/entropy.h"
+#include "io/signals.h"
 
 namespace zt::app {
 

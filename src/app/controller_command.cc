@@ -15,6 +15,7 @@
 #include "controller/initialise.h"
 #include "io/entropy.h"
 #include "io/files.h"
+#include "io/signals.h"
 #include "store/sqlite_store.h"
 #include "wire/json.h"
 #include "zt/grant/bootstrap.h"

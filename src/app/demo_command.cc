@@ -18,6 +18,7 @@
 #include "app/table.h"
 #include "controller/initialise.h"
 #include "io/entropy.h"
+#include "io/signals.h"
 #include "store/sqlite_store.h"
 #include "wire/json.h"
 #include "zt/grant/bootstrap.h"

@@ -20,6 +20,7 @@
 #include "app/relay_shell.h"
 #include "app/version.h"
 #include "io/entropy.h"
+#include "io/signals.h"
 #include "zt/base/decimal.h"
 
 namespace zt::app {

@@ -1,169 +1,199 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/loop.h"
 
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <asio/executor_work_guard.hpp>
-#include <asio/io_context.hpp>
-#include <asio/posix/stream_descriptor.hpp>
-#include <asio/post.hpp>
-#include <asio/signal_set.hpp>
 #include <atomic>
+#include <cerrno>
+#include <mutex>
 #include <optional>
+#include <span>
+#include <vector>
 
 #include "io/clock.h"
 #include "io/descriptor.h"
 #include "zt/base/assert.h"
 
 namespace zt::io {
-
-// --- Loop
-
-class Loop::Impl {
- public:
-  // One thread runs the reactor; only the queue of post() and stop() is shared.
-  Impl() : context(ASIO_CONCURRENCY_HINT_UNSAFE_IO), work(context.get_executor()) {
-    const bool has_timer = timer_descriptor_.is_open();
-    ZT_ASSERT(has_timer);  // The first descriptor of a loop: the process cannot start without it.
-  }
-
-  // watch_timer listens to the kernel's timer. Apart from the constructor: Watch looks into `loop`.
-  void watch_timer(Loop& loop) {
-    timer_watch_ =
-        std::make_unique<Watch>(loop, timer_descriptor_.number(), [this] { note_wake(); }, [] {});
-    timer_watch_->want_readable();
-  }
-
-  // wake_at makes the kernel end a wait at `deadline` or, if it was told so before, earlier.
-  void wake_at(Instant deadline) {
-    if (wake_ && *wake_ <= deadline) return;
-    wake_ = deadline;
-    const Duration since_start = std::max(deadline.time_since_epoch(), Duration(1));
-    const auto seconds = std::chrono::floor<std::chrono::seconds>(since_start);
-    itimerspec setting{};
-    setting.it_value.tv_sec = static_cast<time_t>(seconds.count());
-    setting.it_value.tv_nsec = static_cast<long>((since_start - seconds).count());
-    const int result =
-        ::timerfd_settime(timer_descriptor_.number(), TFD_TIMER_ABSTIME, &setting, nullptr);
-    ZT_ASSERT(result == 0);
-  }
-
-  // time_passes fires the timers that are due, once in a turn and before its callbacks.
-  void time_passes(Loop& loop) {
-    if (!std::exchange(has_time_passed, true)) (void)loop.fire_timers();
-  }
-
-  asio::io_context context;
-  bool has_time_passed = false;  // In this turn.
-  asio::executor_work_guard<asio::io_context::executor_type> work;
-  std::atomic<bool> is_stopping = false;
-  std::atomic<std::size_t> posts = 0;
-
- private:
-  // The kernel's timer has fired. Reading it makes it unreadable until it is set again.
-  void note_wake() {
-    std::uint64_t expirations = 0;
-    const ssize_t size = ::read(timer_descriptor_.number(), &expirations, sizeof expirations);
-    if (size > 0) wake_.reset();
-    timer_watch_->want_readable();
-  }
-
-  Descriptor timer_descriptor_{::timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK)};
-  std::unique_ptr<Watch> timer_watch_;
-  std::optional<Instant> wake_;  // What the kernel's timer is set to.
-};
-
-// --- Watch: the state is shared by the Watch and by the waits that Asio holds for it. Whoever is
-// last deletes it. One thread, so a plain count.
-
-struct Watch::State {
-  struct Direction {
-    Callback callback;
-    bool is_wanted = false;
-    bool is_waiting = false;  // Asio holds a wait.
-  };
-
-  State(Loop& of_loop, Callback readable_callback, Callback writable_callback,
-        Callback broken_callback)
-      : loop(of_loop),
-        descriptor(of_loop.impl_->context),
-        readable{.callback = std::move(readable_callback)},
-        writable{.callback = std::move(writable_callback)},
-        broken{.callback = std::move(broken_callback)} {}
-
-  // time_passes lets the loop do what is due before anything is made of readiness.
-  void time_passes() const { loop.impl_->time_passes(loop); }
-
-  Loop& loop;
-  asio::posix::stream_descriptor descriptor;
-  Direction readable;
-  Direction writable;
-  Direction broken;
-  bool is_abandoned = false;
-  int holders = 1;
-};
-
 namespace {
 
-void drop_holder(Watch::State* state) {
-  if (--state->holders == 0) delete state;  // NOLINT(cppcoreguidelines-owning-memory)
-}
+constexpr std::uint32_t kReadable = EPOLLIN;
+constexpr std::uint32_t kWritable = EPOLLOUT;
+constexpr std::uint32_t kBroken = EPOLLERR;
+constexpr std::uint32_t kAlwaysReported = EPOLLERR | EPOLLHUP;
 
-// Wait is the completion handler of one asynchronous wait. Asio moves it about and destroys it,
-// called or not.
-class Wait {
- public:
-  using Direction = Watch::State::Direction;
+constexpr std::size_t kEventsMax = 64;  // Taken from the kernel at once.
 
-  Wait(Watch::State* state, Direction Watch::State::* direction)
-      : state_(state), direction_(direction) {
-    ++state_->holders;
-  }
-  Wait(const Wait&) = delete;
-  Wait& operator=(const Wait&) = delete;
-  Wait(Wait&& other) noexcept
-      : state_(std::exchange(other.state_, nullptr)), direction_(other.direction_) {}
-  Wait& operator=(Wait&&) = delete;
-  ~Wait() {
-    if (state_ != nullptr) drop_holder(state_);
-  }
-
-  void operator()(const asio::error_code& error) {
-    Direction& direction = state_->*direction_;
-    direction.is_waiting = false;
-    if (error == asio::error::operation_aborted) return;
-    state_->time_passes();
-    if (state_->is_abandoned || !direction.is_wanted) return;
-    direction.is_wanted = false;
-    direction.callback();
-  }
-
- private:
-  Watch::State* state_;
-  Direction Watch::State::* direction_;
-};
-
-void want(Watch::State* state, Wait::Direction Watch::State::* member,
-          asio::posix::stream_descriptor::wait_type type) {
-  Wait::Direction& direction = state->*member;
-  direction.is_wanted = true;
-  if (direction.is_waiting) return;
-  direction.is_waiting = true;
-  state->descriptor.async_wait(type, Wait(state, member));
+timespec to_timespec(Duration duration) {
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(duration);
+  return {.tv_sec = static_cast<time_t>(seconds.count()),
+          .tv_nsec = static_cast<long>((duration - seconds).count())};
 }
 
 }  // namespace
 
-Loop::Loop(const Limits& limits) : limits_(limits), impl_(std::make_unique<Impl>()) {
-  impl_->watch_timer(*this);
-}
+// Poller is the kernel's side of a loop: epoll, the timer for far deadlines, and the bell by which
+// other threads end a wait.
+class Loop::Poller {
+ public:
+  Poller() {
+    // The first descriptors of a loop: without them the process cannot start.
+    ZT_ASSERT(epoll_.is_open() && timer_.is_open() && bell_.is_open());
+    // Edge-triggered: each expiry and each ring ends one wait, and nothing has to be read.
+    for (const Descriptor* own : {&timer_, &bell_}) {
+      epoll_event event{.events = EPOLLIN | EPOLLET, .data = {.ptr = nullptr}};
+      const int result = ::epoll_ctl(epoll_.number(), EPOLL_CTL_ADD, own->number(), &event);
+      ZT_ASSERT(result == 0);
+    }
+  }
+
+  // collect waits until anything is ready, until `deadline` (nothing: for ever) or not at all, and
+  // puts what is ready and wanted into `ready`.
+  void collect(bool may_wait, std::optional<Instant> deadline) {
+    while (!changed.is_empty()) apply(changed.take_first());
+    if (!ready.is_empty()) may_wait = false;  // Some need no kernel to be so.
+    std::array<epoll_event, kEventsMax> events;
+    for (const epoll_event& event : wait(events, may_wait, deadline)) {
+      if (event.data.ptr != nullptr) note(*static_cast<Watch*>(event.data.ptr), event.events);
+    }
+  }
+
+  // remove makes the kernel forget `watch`, and everybody here.
+  void remove(Watch& watch) {
+    changed.remove(watch);
+    ready.remove(watch);
+    if (watch.is_registered_) unregister(watch);
+  }
+
+  // cut_back makes the kernel report nothing more of `watch` than what is wanted by the next wait.
+  void cut_back(Watch& watch) {
+    watch.is_unwanted_ = true;
+    changed.add(watch);
+  }
+
+  // ring ends the wait of the loop's thread, or the next one. Safe from any thread.
+  void ring() const {
+    const std::uint64_t one = 1;
+    (void)!::write(bell_.number(), &one, sizeof one);  // Fails only if it rings already.
+  }
+
+  LinkedList<Watch, &Watch::changed_link_> changed;  // The kernel may have to be told.
+  LinkedList<Watch, &Watch::ready_link_> ready;
+  LinkedList<Deferred, &Deferred::link_> deferred;
+
+  std::atomic<bool> is_stopping = false;
+  std::mutex posted_mutex;
+  std::vector<Callback> posted;               // Under the mutex.
+  std::atomic<std::size_t> posted_count = 0;  // Read without it.
+
+ private:
+  std::span<epoll_event> wait(std::span<epoll_event> events, bool may_wait,
+                              std::optional<Instant> deadline) {
+    std::optional<Duration> timeout;
+    if (!may_wait) {
+      timeout = Duration::zero();
+    } else if (deadline) {
+      timeout = std::max(*deadline - read_monotonic_clock(), Duration::zero());
+      if (*timeout > kTimeoutMax || (!has_short_waits_ && *timeout > Duration::zero())) {
+        wake_at(*deadline);
+        timeout.reset();
+      }
+    }
+    const int count = wait(events, timeout);
+    return events.first(static_cast<std::size_t>(std::max(count, 0)));
+  }
+
+  int wait(std::span<epoll_event> events, std::optional<Duration> timeout) {
+    const int size = static_cast<int>(events.size());
+    if (!timeout || *timeout == Duration::zero()) {
+      return ::epoll_wait(epoll_.number(), events.data(), size, timeout ? 0 : -1);
+    }
+    const timespec time = to_timespec(*timeout);
+    const int count = ::epoll_pwait2(epoll_.number(), events.data(), size, &time, nullptr);
+    // Too old a kernel, or a sandbox that does not know the call. This turn does not wait.
+    if (count < 0 && errno != EINTR) has_short_waits_ = false;
+    return count;
+  }
+
+  // wake_at makes the timer end a wait at `deadline` or, if it was told so before, earlier.
+  void wake_at(Instant deadline) {
+    if (wake_ && *wake_ <= deadline && read_monotonic_clock() < *wake_) return;
+    wake_ = deadline;
+    itimerspec setting{};
+    setting.it_value = to_timespec(std::max(deadline.time_since_epoch(), Duration(1)));
+    const int result = ::timerfd_settime(timer_.number(), TFD_TIMER_ABSTIME, &setting, nullptr);
+    ZT_ASSERT(result == 0);
+  }
+
+  // note takes what the kernel reports of `watch`.
+  void note(Watch& watch, std::uint32_t events) {
+    watch.is_hung_up_ = (events & kAlwaysReported) != 0;
+    if (watch.is_hung_up_) events |= kReadable | kWritable | kBroken;
+    watch.ready_ = events & watch.wanted_;
+    if (watch.ready_ != 0) {
+      ready.add(watch);
+    } else {
+      cut_back(watch);
+    }
+  }
+
+  // apply tells the kernel what it has to know about `watch` before the next wait.
+  void apply(Watch& watch) {
+    const bool is_unwanted = std::exchange(watch.is_unwanted_, false);
+    if (watch.is_always_ready_) {
+      watch.ready_ = watch.wanted_ & ~kBroken;
+      if (watch.ready_ != 0) ready.add(watch);
+      return;
+    }
+    const std::uint32_t events = watch.wanted_ & ~kAlwaysReported;
+    if (!watch.is_registered_) {
+      if (watch.wanted_ != 0) tell(watch, EPOLL_CTL_ADD, events);
+    } else if (is_unwanted && watch.is_hung_up_ && watch.wanted_ == 0) {
+      unregister(watch);
+    } else if (is_unwanted ? events != watch.registered_ : (events & ~watch.registered_) != 0) {
+      tell(watch, EPOLL_CTL_MOD, events);
+    }
+  }
+
+  void tell(Watch& watch, int operation, std::uint32_t events) {
+    epoll_event event{.events = events, .data = {.ptr = &watch}};
+    if (::epoll_ctl(epoll_.number(), operation, watch.descriptor_, &event) == 0) {
+      watch.registered_ = events;
+      watch.is_registered_ = true;
+      return;
+    }
+    watch.is_registered_ = false;
+    watch.is_always_ready_ = true;
+    changed.add(watch);
+  }
+
+  void unregister(Watch& watch) {
+    // It fails only if the descriptor was closed before its time, which is the same to epoll.
+    (void)::epoll_ctl(epoll_.number(), EPOLL_CTL_DEL, watch.descriptor_, nullptr);
+    watch.registered_ = 0;
+    watch.is_registered_ = false;
+  }
+
+  Descriptor epoll_{::epoll_create1(EPOLL_CLOEXEC)};
+  Descriptor timer_{::timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK)};
+  Descriptor bell_{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+  std::optional<Instant> wake_;  // What the timer was last set to.
+  bool has_short_waits_ = true;
+};
+
+// --- Loop
+
+Loop::Loop(const Limits& limits) : limits_(limits), poller_(std::make_unique<Poller>()) {}
 
 Loop::~Loop() {
   ZT_ASSERT(timers_.empty());
-  ZT_ASSERT(deferred_first_ == nullptr);
+  ZT_ASSERT(poller_->deferred.is_empty());
 }
 
 // NOLINTNEXTLINE(readability-convert-member-functions-to-static): callers ask their loop.
@@ -172,7 +202,9 @@ Now Loop::now() const {
 }
 
 void Loop::run() {
-  while (!impl_->is_stopping.exchange(false)) (void)take_turn(true);
+  // Packets are paced by tens of microseconds; by default the kernel would add 50 to each wait.
+  (void)::prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
+  while (!poller_->is_stopping.exchange(false)) (void)take_turn(true);
 }
 
 bool Loop::turn() {
@@ -183,52 +215,67 @@ bool Loop::try_turn() {
 }
 
 void Loop::stop() {
-  impl_->is_stopping = true;
-  asio::post(impl_->context, [] {});  // Ends the wait.
+  poller_->is_stopping = true;
+  poller_->ring();
 }
 
 bool Loop::post(Callback callback) {
-  if (impl_->posts.fetch_add(1) >= limits_.posts_max) {
-    impl_->posts.fetch_sub(1);
-    return false;
+  {
+    const std::scoped_lock lock(poller_->posted_mutex);
+    if (poller_->posted.size() >= limits_.posts_max) return false;
+    poller_->posted.push_back(std::move(callback));
+    poller_->posted_count = poller_->posted.size();
   }
-  asio::post(impl_->context, [this, callback = std::move(callback)]() mutable {
-    impl_->posts.fetch_sub(1);
-    callback();
-  });
+  poller_->ring();
   return true;
 }
 
 bool Loop::take_turn(bool may_wait) {
-  if (deferred_first_ != nullptr) may_wait = false;
-  if (may_wait && !timers_.empty()) {
-    const Instant earliest = timers_.begin()->first.first;
-    if (earliest <= read_monotonic_clock()) {
-      may_wait = false;
-    } else {
-      impl_->wake_at(earliest);
-    }
+  // What is still ready of the last wait comes before another one.
+  if (poller_->ready.is_empty()) {
+    may_wait = may_wait && poller_->deferred.is_empty() && poller_->posted_count == 0;
+    std::optional<Instant> earliest;
+    if (!timers_.empty()) earliest = timers_.begin()->first.first;
+    poller_->collect(may_wait, earliest);
   }
-  impl_->has_time_passed = false;
-  asio::io_context& context = impl_->context;
-  std::size_t handled = may_wait ? context.run_one() : context.poll_one();
-  bool has_run = handled > 0;
-  for (std::size_t i = 1; handled > 0 && i < limits_.handlers_per_turn_max; ++i) {
-    handled = context.poll_one();
-  }
+  bool has_run = fire_timers();
+  if (call_ready()) has_run = true;
+  if (run_posted()) has_run = true;
   if (fire_timers()) has_run = true;
   if (run_deferred()) has_run = true;
   return has_run;
 }
 
 template <class Owner>
-void Loop::call(Owner& owner) {
+void Loop::call(Owner& owner, Callback Owner::* callback) {
   ZT_ASSERT(calling_ == nullptr);  // A callback does not run the loop.
-  Callback callback = std::move(owner.callback_);
+  Callback called = std::move(owner.*callback);
   calling_ = &owner;
-  callback();
-  if (calling_ == &owner) owner.callback_ = std::move(callback);
+  called();
+  if (calling_ == &owner) owner.*callback = std::move(called);
   calling_ = nullptr;
+}
+
+void Loop::forget(const void* owner) {
+  if (calling_ == owner) calling_ = nullptr;
+}
+
+bool Loop::call_ready() {
+  bool has_run = false;
+  for (std::size_t i = 0; i < limits_.handlers_per_turn_max && !poller_->ready.is_empty(); ++i) {
+    Watch& watch = poller_->ready.take_first();
+    const std::uint32_t event = watch.ready_ & (~watch.ready_ + 1);  // One of them.
+    watch.ready_ &= ~event;
+    if (watch.ready_ != 0) poller_->ready.add(watch);
+    watch.wanted_ &= ~event;
+    // A socket that could be written to can be still, and most often there is nothing to write.
+    if (event != kReadable) poller_->cut_back(watch);
+    call(watch, event == kReadable   ? &Watch::readable_
+                : event == kWritable ? &Watch::writable_
+                                     : &Watch::broken_);
+    has_run = true;
+  }
+  return has_run;
 }
 
 bool Loop::fire_timers() {
@@ -239,18 +286,28 @@ bool Loop::fire_timers() {
     if (timers_.empty() || timers_.begin()->first.first > now) break;
     Timer& timer = *timers_.begin()->second;
     timer.cancel();
-    call(timer);
+    call(timer, &Timer::callback_);
     has_fired = true;
   }
   return has_fired;
 }
 
+bool Loop::run_posted() {
+  if (poller_->posted_count == 0) return false;
+  std::vector<Callback> callbacks;
+  {
+    const std::scoped_lock lock(poller_->posted_mutex);
+    callbacks.swap(poller_->posted);
+    poller_->posted_count = 0;
+  }
+  for (Callback& callback : callbacks) callback();
+  return true;
+}
+
 bool Loop::run_deferred() {
-  const std::size_t count = deferred_count_;
-  for (std::size_t i = 0; i < count && deferred_first_ != nullptr; ++i) {
-    Deferred& deferred = *deferred_first_;
-    deferred.cancel();
-    call(deferred);
+  const std::size_t count = poller_->deferred.size();
+  for (std::size_t i = 0; i < count && !poller_->deferred.is_empty(); ++i) {
+    call(poller_->deferred.take_first(), &Deferred::callback_);
   }
   return count > 0;
 }
@@ -261,7 +318,7 @@ Timer::Timer(Loop& loop, Callback callback) : loop_(loop), callback_(std::move(c
 
 Timer::~Timer() {
   cancel();
-  if (loop_.calling_ == this) loop_.calling_ = nullptr;
+  loop_.forget(this);
 }
 
 void Timer::arm(Instant deadline) {
@@ -288,123 +345,61 @@ Deferred::Deferred(Loop& loop, Callback callback) : loop_(loop), callback_(std::
 
 Deferred::~Deferred() {
   cancel();
-  if (loop_.calling_ == this) loop_.calling_ = nullptr;
+  loop_.forget(this);
 }
 
 void Deferred::schedule() {
-  if (is_scheduled_) return;
-  is_scheduled_ = true;
-  previous_ = loop_.deferred_last_;
-  next_ = nullptr;
-  (previous_ != nullptr ? previous_->next_ : loop_.deferred_first_) = this;
-  loop_.deferred_last_ = this;
-  ++loop_.deferred_count_;
+  loop_.poller_->deferred.add(*this);
 }
 
 void Deferred::cancel() {
-  if (!is_scheduled_) return;
-  is_scheduled_ = false;
-  (previous_ != nullptr ? previous_->next_ : loop_.deferred_first_) = next_;
-  (next_ != nullptr ? next_->previous_ : loop_.deferred_last_) = previous_;
-  --loop_.deferred_count_;
+  loop_.poller_->deferred.remove(*this);
 }
 
 // --- Watch
 
 Watch::Watch(Loop& loop, int descriptor, Callback readable, Callback writable, Callback broken)
-    // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): see drop_holder.
-    : state_(new State(loop, std::move(readable), std::move(writable), std::move(broken))) {
-  asio::error_code error;
-  // Without memory in the kernel the descriptor stays unknown; each wait then ends at once, and
-  // what the caller does next tells it.
-  (void)state_->descriptor.assign(descriptor, error);
-}
+    : loop_(loop),
+      descriptor_(descriptor),
+      readable_(std::move(readable)),
+      writable_(std::move(writable)),
+      broken_(std::move(broken)) {}
 
 Watch::~Watch() {
-  // The state lives: this Watch is one of its holders.
-  state_->is_abandoned = true;  // NOLINT(clang-analyzer-cplusplus.NewDelete)
-  if (state_->descriptor.is_open()) (void)state_->descriptor.release();
-  drop_holder(state_);
+  loop_.poller_->remove(*this);
+  loop_.forget(this);
+}
+
+void Watch::want(Events event) {
+  if ((wanted_ & event) != 0) return;
+  wanted_ |= event;
+  if (!is_registered_ || (event & ~registered_ & ~kBroken) != 0) loop_.poller_->changed.add(*this);
+}
+
+void Watch::ignore(Events event) {
+  wanted_ &= ~event;
+  ready_ &= ~event;
+  if (ready_ == 0) loop_.poller_->ready.remove(*this);
 }
 
 void Watch::want_readable() {
-  want(state_, &State::readable, asio::posix::stream_descriptor::wait_read);
+  want(kReadable);
 }
 
 void Watch::want_writable() {
-  want(state_, &State::writable, asio::posix::stream_descriptor::wait_write);
+  want(kWritable);
 }
 
 void Watch::want_broken() {
-  want(state_, &State::broken, asio::posix::stream_descriptor::wait_error);
+  want(kBroken);
 }
 
 void Watch::ignore_readable() {
-  state_->readable.is_wanted = false;
+  ignore(kReadable);
 }
+
 void Watch::ignore_writable() {
-  state_->writable.is_wanted = false;
-}
-
-// --- Signals: the same arrangement as Watch.
-
-struct Signals::State {
-  State(asio::io_context& context, std::move_only_function<void(int)> function)
-      : set(context), callback(std::move(function)) {}
-
-  asio::signal_set set;
-  std::move_only_function<void(int)> callback;
-  bool is_abandoned = false;
-  int holders = 1;
-};
-
-namespace {
-
-void drop_holder(Signals::State* state) {
-  if (--state->holders == 0) delete state;  // NOLINT(cppcoreguidelines-owning-memory)
-}
-
-class SignalWait {
- public:
-  explicit SignalWait(Signals::State* state) : state_(state) { ++state_->holders; }
-  SignalWait(const SignalWait&) = delete;
-  SignalWait& operator=(const SignalWait&) = delete;
-  SignalWait(SignalWait&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
-  SignalWait& operator=(SignalWait&&) = delete;
-  ~SignalWait() {
-    if (state_ != nullptr) drop_holder(state_);
-  }
-
-  void operator()(const asio::error_code& error, int number) {
-    if (error || state_->is_abandoned) return;
-    state_->callback(number);
-    if (!state_->is_abandoned) state_->set.async_wait(SignalWait(state_));
-  }
-
- private:
-  Signals::State* state_;
-};
-
-}  // namespace
-
-Signals::Signals(Loop& loop, std::initializer_list<int> numbers,
-                 std::move_only_function<void(int)> callback)
-    // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): see drop_holder.
-    : state_(new State(loop.impl_->context, std::move(callback))) {
-  for (const int number : numbers) {
-    asio::error_code error;
-    (void)state_->set.add(number, error);
-    ZT_ASSERT(!error);  // Only a number that is no signal fails.
-  }
-  state_->set.async_wait(SignalWait(state_));
-}
-
-Signals::~Signals() {
-  state_->is_abandoned = true;
-  asio::error_code error;
-  (void)state_->set.clear(error);  // Restores the default dispositions.
-  (void)state_->set.cancel(error);
-  drop_holder(state_);
+  ignore(kWritable);
 }
 
 }  // namespace zt::io

@@ -1,41 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// io/loop.h: one thread's event loop: readiness, timers, signals, and "when this turn ends".
+// io/loop.h: one thread's event loop: readiness, timers, and "when this turn ends".
 //
 // Theory of operation
 //   A loop runs in turns. A turn (1) waits until something is ready, unless work is due already;
 //   (2) fires the timers that are due, so that what ends by its time has ended before another byte
 //   moves, however late it is (a machine that slept); (3) runs up to `handlers_per_turn_max` ready
-//   callbacks; (4) fires the timers that are due by then; (5) runs the Deferred callbacks that were
-//   scheduled before this step began. An engine is
-//   therefore fed by any number of callbacks in a turn and drained once, by its Deferred, at the
-//   end. What a Deferred schedules runs in the next turn, which then does not wait: two parties
-//   that keep waking each other cannot starve the sockets.
+//   callbacks, and what was posted; (4) fires the timers that are due by then; (5) runs the
+//   Deferred callbacks that were scheduled before this step began. An engine is therefore fed by
+//   any number of callbacks in a turn and drained once, by its Deferred, at the end. What a
+//   Deferred schedules runs in the next turn, which then does not wait: two parties that keep
+//   waking each other cannot starve the sockets.
 //
 //   Everything else here is an object that belongs to a loop: it outlives none of its callbacks.
-//   Destroying a Watch, Timer, Deferred or Signals cancels what it waits for; its callback is never
-//   called again, and may itself destroy the object that called it.
+//   Destroying a Watch, Timer or Deferred cancels what it waits for; its callback is never called
+//   again, and may itself destroy the object that called it.
 //
-//   Asio lives in loop.cc and nowhere else: it is the reactor under Watch and Signals.
+//   Readiness is epoll's, level-triggered. What a Watch wants is told to the kernel once, before
+//   the next wait, however often it changes in a turn; and it is left there when the wish is
+//   fulfilled, because whoever reads will most often want to read again. Only when the kernel
+//   reports what nobody wants is the descriptor's entry cut back. A socket that is read all the
+//   time thus costs one system call in its life beside its reads.
+//
+//   Near deadlines end a wait by its own timeout. Its clock stands still while the machine sleeps,
+//   so deadlines farther than `kTimeoutMax` are given to a kernel timer on CLOCK_BOOTTIME.
 //
 // Limits   handlers_per_turn_max, timers_per_turn_max, posts_max.
-// Time     Timers keep their deadline on CLOCK_BOOTTIME and fire at it or up to some 60 us after
-// it,
-//          in the order of their deadlines, equal ones in the order of arming. Never early.
-// Cost     A turn is one or two epoll_wait calls; waiting for readiness once is one epoll_ctl.
-//          Arming a timer again costs no allocation, and a system call only if it becomes the
-//          earliest of all and earlier than the last one asked for.
+// Time     Timers keep their deadline on CLOCK_BOOTTIME and fire at it or some 10 us after it, in
+//          the order of their deadlines, equal ones in the order of arming. Never early. A deadline
+//          that the machine slept through fires on waking, or kTimeoutMax later.
+// Cost     A turn is one epoll_pwait2, and one epoll_ctl for each Watch that wants what it did not
+//          want before. Arming a timer costs no allocation; a far one that becomes the earliest of
+//          all and earlier than the last far one costs a system call. Where the kernel has no
+//          epoll_pwait2 (before 5.11) every deadline counts as far.
 // Threads  A loop and its objects belong to the thread that calls run(). Only post() and stop() may
 //          be called from other threads.
 
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <initializer_list>
 #include <map>
 #include <memory>
 #include <utility>
 
+#include "io/linked_list.h"
 #include "zt/base/time.h"
 
 namespace zt::io {
@@ -44,6 +52,7 @@ using Callback = std::move_only_function<void()>;
 
 class Deferred;
 class Timer;
+class Watch;
 
 class Loop {
  public:
@@ -56,11 +65,14 @@ class Loop {
     std::size_t posts_max = 4096;  // Posted and not yet run.
   };
 
+  // The farthest deadline that is left to the timeout of a wait.
+  static constexpr Duration kTimeoutMax = std::chrono::milliseconds(100);
+
   Loop() : Loop(Limits{}) {}
   explicit Loop(const Limits& limits);
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
-  // All Watches, Timers, Deferreds and Signals of the loop are gone before it.
+  // All Watches, Timers and Deferreds of the loop are gone before it.
   ~Loop();
 
   // now reads both clocks. Two readings never go backwards in `instant`.
@@ -83,30 +95,30 @@ class Loop {
 
  private:
   friend class Deferred;
-  friend class Signals;
   friend class Timer;
   friend class Watch;
 
   using TimerKey = std::pair<Instant, std::uint64_t>;
   using Timers = std::map<TimerKey, Timer*>;
 
-  class Impl;
+  class Poller;
 
   bool take_turn(bool may_wait);
+  bool call_ready();
   bool fire_timers();
+  bool run_posted();
   bool run_deferred();
-  // Calls the callback of `owner`, which may destroy `owner`.
+  // Calls `callback` of `owner`, which may destroy `owner`.
   template <class Owner>
-  void call(Owner& owner);
+  void call(Owner& owner, Callback Owner::* callback);
+  // forget is told of the death of a Watch, Timer or Deferred.
+  void forget(const void* owner);
 
   const Limits limits_;
-  std::unique_ptr<Impl> impl_;
+  std::unique_ptr<Poller> poller_;
   Timers timers_;
   std::uint64_t timers_armed_ = 0;
-  Deferred* deferred_first_ = nullptr;
-  Deferred* deferred_last_ = nullptr;
-  std::size_t deferred_count_ = 0;
-  const void* calling_ = nullptr;  // The Timer or Deferred whose callback runs; null if it died.
+  const void* calling_ = nullptr;  // Whose callback runs; null if it died.
 };
 
 // Timer calls back once, at its deadline.
@@ -144,25 +156,25 @@ class Deferred {
   // schedule may be called any number of times in a turn; the callback runs once.
   void schedule();
   void cancel();
-  [[nodiscard]] bool is_scheduled() const { return is_scheduled_; }
+  [[nodiscard]] bool is_scheduled() const { return link_.is_linked; }
 
  private:
   friend class Loop;
 
   Loop& loop_;
   Callback callback_;
-  bool is_scheduled_ = false;
-  Deferred* previous_ = nullptr;
-  Deferred* next_ = nullptr;
+  Link<Deferred> link_;
 };
 
 // Watch waits for a descriptor to become readable, writable or broken, once per want_…().
 //
-// An error or hang-up of the descriptor counts as both: the next read or write tells what it is. So
-// does a descriptor that epoll does not know (a regular file), which is always ready.
+// An error or hang-up of the descriptor counts as all three: the next read or write tells what it
+// is. A descriptor that epoll does not take (a regular file; any, when the kernel is out of memory)
+// is always ready.
 class Watch {
  public:
-  // `descriptor` is borrowed: it stays open until the Watch is gone. It is made non-blocking.
+  // `descriptor` is borrowed: it stays open until the Watch is gone. Reads and writes of it do not
+  // block, because it is non-blocking or because they say so.
   Watch(Loop& loop, int descriptor, Callback readable, Callback writable, Callback broken = {});
   Watch(const Watch&) = delete;
   Watch& operator=(const Watch&) = delete;
@@ -178,27 +190,29 @@ class Watch {
   void ignore_readable();
   void ignore_writable();
 
-  struct State;  // Of loop.cc. It outlives the Watch until the kernel's last answer is in.
-
  private:
-  State* state_;
-};
+  friend class Loop;
 
-// Signals calls back with the number of each signal of a set that the process receives. One object
-// per process; while it lives the signals do not end the process. Before exec the dispositions need
-// no care: a caught signal becomes the default there.
-class Signals {
- public:
-  Signals(Loop& loop, std::initializer_list<int> numbers,
-          std::move_only_function<void(int)> callback);
-  Signals(const Signals&) = delete;
-  Signals& operator=(const Signals&) = delete;
-  ~Signals();
+  // A set of wishes, or of what has come true: the bits are epoll's EPOLLIN, EPOLLOUT and EPOLLERR.
+  using Events = std::uint32_t;
 
-  struct State;
+  void want(Events event);
+  void ignore(Events event);
 
- private:
-  State* state_;
+  Loop& loop_;
+  const int descriptor_;
+  Callback readable_;
+  Callback writable_;
+  Callback broken_;
+  Events wanted_ = 0;
+  Events ready_ = 0;       // Wanted, has come true, and is still to be called.
+  Events registered_ = 0;  // What the kernel reports; errors always.
+  bool is_registered_ = false;
+  bool is_unwanted_ = false;  // The kernel has reported, or soon will, what nobody wants.
+  bool is_hung_up_ = false;   // What it reports then cannot be switched off.
+  bool is_always_ready_ = false;
+  Link<Watch> changed_link_;
+  Link<Watch> ready_link_;
 };
 
 }  // namespace zt::io

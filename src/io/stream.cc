@@ -34,6 +34,12 @@ std::expected<std::size_t, SocketError> retry(Call call) {
   }
 }
 
+// A pipe is read and written by calls that would block; those for sockets say that they must not.
+void set_non_blocking(int pipe) {
+  const int flags = ::fcntl(pipe, F_GETFL);
+  if (flags >= 0 && (flags & O_NONBLOCK) == 0) (void)::fcntl(pipe, F_SETFL, flags | O_NONBLOCK);
+}
+
 // Opens what `number` stands for once more, non-blocking; or duplicates it where that is not
 // possible (a socket, a regular file, a file of another user).
 Descriptor open_anew(int number, int mode) {
@@ -53,8 +59,10 @@ Descriptor open_anew(int number, int mode) {
 Stream::Stream(Loop& loop, StreamEnds ends, Callback readable, Callback writable, Callback broken)
     : ends_(std::move(ends)), is_socket_(is_a_socket(ends_.input.number())) {
   ZT_ASSERT(ends_.input.is_open());
+  if (!is_socket_) set_non_blocking(ends_.input.number());
   if (ends_.output.is_open()) {
     is_socket_ = false;
+    set_non_blocking(ends_.output.number());
     input_watch_.emplace(loop, ends_.input.number(), std::move(readable), [] {});
     output_watch_.emplace(loop, ends_.output.number(), [] {}, std::move(writable));
   } else {

@@ -47,8 +47,8 @@ LIBRARIES = {
     "quic": ["ngtcp2/", "nghttp3/", "openssl/"],
     "http": ["llhttp.h", "openssl/"],
     "store": ["sqlite3.h"],
-    "io": ["asio", "ares"],
-    "app": ["asio", "CLI/", "toml++/", "igd_desc_parse.h", "minixml.h", "upnpreplyparse.h"],
+    "io": ["ares"],
+    "app": ["CLI/", "toml++/", "igd_desc_parse.h", "minixml.h", "upnpreplyparse.h"],
 }
 
 # The modules that may touch the world: clocks, sockets, files, entropy, threads, the environment.

@@ -23,7 +23,6 @@ BANNED = [
     (re.compile(r"\bFIXME\b|\bXXX\b|\bTODO(?!\((now|soon|perf|security|test)\))"),
      "TODO(soon|perf|security|test): and a sentence"),
     (re.compile(r"(?<![\w:])assert\("), "ZT_ASSERT, which is on in a release"),
-    (re.compile(r"\basio::detached\b"), "a handler that reports the end to the supervisor"),
     (re.compile(r"\b(strcpy|strcat|sprintf|vsprintf|gets|strtok|atoi|atol|atof|alloca)\("),
      "a function that knows the size and reports errors"),
     (re.compile(r"\basync_resolve\b|\bgetaddrinfo\(|\bgethostbyname\b"),

@@ -17,6 +17,7 @@
 #include "io/clock.h"
 #include "io/descriptor.h"
 #include "io/entropy.h"
+#include "io/signals.h"
 #include "run_until.h"
 
 namespace zt::io {
@@ -231,6 +232,105 @@ TEST_CASE("a watch that is ignored, or gone, does not call") {
   CHECK(run_until(loop, [&] { return readable == 1; }));
 }
 
+TEST_CASE("what nobody wants wakes nobody, and is there when it is wanted") {
+  Loop loop;
+  Pair pair;
+  int readable = 0;
+  Watch watch(loop, pair.near.number(), [&] { ++readable; }, [] {});
+  watch.want_readable();
+  pair.poke();
+  REQUIRE(run_until(loop, [&] { return readable == 1; }));
+  CHECK_FALSE(loop.try_turn());  // The kernel reports the byte once more, and is told not to.
+  Timer timer(loop, [] {});
+  timer.arm(loop.now().instant + milliseconds(20));
+  int turns = 0;
+  while (timer.is_armed()) {
+    (void)loop.turn();
+    ++turns;
+  }
+  CHECK(turns <= 2);  // Not a turn for each look at the byte.
+  watch.want_readable();
+  CHECK(run_until(loop, [&] { return readable == 2; }));
+}
+
+TEST_CASE("a descriptor that was hung up wakes nobody who does not want it, and then at once") {
+  Loop loop;
+  Pair pair;
+  int broken = 0;
+  int readable = 0;
+  Watch watch(loop, pair.near.number(), [&] { ++readable; }, [] {}, [&] { ++broken; });
+  watch.want_broken();
+  pair.far.close();
+  REQUIRE(run_until(loop, [&] { return broken == 1; }));
+  Timer timer(loop, [] {});
+  timer.arm(loop.now().instant + milliseconds(20));
+  int turns = 0;
+  while (timer.is_armed()) {
+    (void)loop.turn();
+    ++turns;
+  }
+  CHECK(turns <= 2);
+  watch.want_readable();
+  watch.want_broken();
+  CHECK(run_until(loop, [&] { return readable == 1 && broken == 2; }));
+}
+
+TEST_CASE("a wish that comes true with another is called too, unless the first takes it back") {
+  for (const bool is_taken_back : {false, true}) {
+    CAPTURE(is_taken_back);
+    Loop loop;
+    Pair pair;
+    int readable = 0;
+    int writable = 0;
+    std::optional<Watch> watch;
+    watch.emplace(
+        loop, pair.near.number(),
+        [&] {
+          ++readable;
+          if (is_taken_back) watch->ignore_writable();
+        },
+        [&] { ++writable; });
+    pair.poke();
+    watch->want_readable();
+    watch->want_writable();
+    REQUIRE(run_until(loop, [&] { return readable == 1; }));
+    for (int i = 0; i < 4; ++i) (void)loop.try_turn();
+    CHECK(readable == 1);
+    CHECK(writable == (is_taken_back ? 0 : 1));
+  }
+}
+
+TEST_CASE("a far deadline and a near one fire in their order") {
+  Loop loop;
+  std::vector<int> fired;
+  Timer far(loop, [&] { fired.push_back(2); });
+  Timer near(loop, [&] { fired.push_back(1); });
+  const Instant now = loop.now().instant;
+  far.arm(now + Loop::kTimeoutMax + milliseconds(20));
+  (void)loop.try_turn();
+  near.arm(now + milliseconds(2));
+  while (fired.size() < 2) (void)loop.turn();  // Without a tick that would wake the loop.
+  CHECK(fired == std::vector{1, 2});
+  CHECK(loop.now().instant >= now + Loop::kTimeoutMax + milliseconds(20));
+}
+
+TEST_CASE("a ready callback beyond the limit of a turn comes in the next, before another wait") {
+  Loop loop(Loop::Limits{.handlers_per_turn_max = 1});
+  Pair a;
+  Pair b;
+  int calls = 0;
+  Watch watch_a(loop, a.near.number(), [&] { ++calls; }, [] {});
+  Watch watch_b(loop, b.near.number(), [&] { ++calls; }, [] {});
+  watch_a.want_readable();
+  watch_b.want_readable();
+  a.poke();
+  b.poke();
+  (void)loop.turn();
+  CHECK(calls == 1);
+  (void)loop.turn();
+  CHECK(calls == 2);
+}
+
 TEST_CASE("a watch may be destroyed by its own callback, and by another ready one") {
   Loop loop;
   Pair a;
@@ -321,6 +421,19 @@ TEST_CASE("signals arrive as calls with their number") {
   REQUIRE(::raise(SIGTERM) == 0);
   REQUIRE(run_until(loop, [&] { return numbers.size() == 2; }));
   CHECK(numbers == std::vector{SIGHUP, SIGTERM});
+}
+
+TEST_CASE("signals are as before when nobody listens any more") {
+  Loop loop;
+  struct sigaction former{};
+  REQUIRE(::sigaction(SIGUSR1, nullptr, &former) == 0);
+  {
+    const Signals signals(loop, {SIGUSR1}, [](int) {});
+  }
+  struct sigaction after{};
+  REQUIRE(::sigaction(SIGUSR1, nullptr, &after) == 0);
+  CHECK(after.sa_handler == former.sa_handler);
+  const Signals again(loop, {SIGUSR1}, [](int) {});  // One at a time, any number in turn.
 }
 
 TEST_CASE("the clocks agree with each other and do not go back") {
