@@ -107,6 +107,8 @@ class Connection {
   void handle_timeout(Instant now);
   // write is Endpoint::poll_transmit for this connection.
   [[nodiscard]] std::optional<Transmit> write(std::span<std::byte> buffer, Instant now);
+  // deadline is when handle_timeout() or write() has something to do. While nothing waits to be
+  // paced it is kTimerGranularity later than the library says.
   [[nodiscard]] std::optional<Instant> deadline() const;
   void close(std::uint64_t code, std::string_view reason, Instant now);
 
@@ -205,7 +207,8 @@ class Connection {
   bool is_handshake_confirmed_ = false;
   bool is_reset_by_peer_ = false;  // A stateless reset arrived.
   bool is_datagram_turn_ = true;
-  Instant arrived_last_;  // Along the path in use.
+  bool is_output_waiting_ = false;  // For pacing or congestion control, when it was last written.
+  Instant arrived_last_;            // Along the path in use.
   PathTable paths_;
   SocketAddress remote_announced_;
   SocketAddress remote_;   // Of the current path, should its number be forgotten.
