@@ -37,20 +37,20 @@ bool is_told_by(const std::string& text, const FlowJournal::Self& self) {
 }  // namespace
 
 std::string to_json(const FlowReport& report) {
-  wire::Json event = {
-      {"id", report.flow.text},
-      {"event", to_text(report.event)},
-      {"reporter", to_text(report.reporter)},
-      {"time", to_rfc3339(report.time)},
-      {"target", report.target},
-      {"protocol", to_text(report.protocol)},
-      {"bytes_up", report.bytes_up},
-      {"bytes_down", report.bytes_down},
-      {"duration_ms",
-       std::chrono::duration_cast<std::chrono::milliseconds>(report.duration).count()},
-  };
+  // Text from a peer may not be UTF-8; it is shown with replacement characters.
+  wire::ObjectText event;
+  event.add("id", report.flow.text);
+  event.add("event", to_text(report.event));
+  event.add("reporter", to_text(report.reporter));
+  event.add("time", to_rfc3339(report.time));
+  event.add("target", report.target);
+  event.add("protocol", to_text(report.protocol));
+  event.add("bytes_up", report.bytes_up);
+  event.add("bytes_down", report.bytes_down);
+  const auto duration = std::chrono::duration_cast<std::chrono::milliseconds>(report.duration);
+  event.add("duration_ms", static_cast<std::uint64_t>(std::max<std::int64_t>(duration.count(), 0)));
   const auto add = [&event](const char* name, const std::string& text) {
-    if (!text.empty()) event[name] = text;
+    if (!text.empty()) event.add(name, text);
   };
   add("decision", report.decision.text);
   add("grant", report.grant.text);
@@ -61,10 +61,9 @@ std::string to_json(const FlowReport& report) {
   add("connector", report.connector.text);
   add("reason", report.reason);
   add("path", report.path);
-  if (report.client_address) event["client_address"] = report.client_address->to_text();
-  if (report.target_address) event["target_address"] = report.target_address->to_text();
-  // Text from a peer may not be UTF-8; it is shown with replacement characters.
-  return wire::json_text(event);
+  if (report.client_address) add("client_address", report.client_address->to_text());
+  if (report.target_address) add("target_address", report.target_address->to_text());
+  return event.take();
 }
 
 void FlowJournal::restore(std::string_view kept, const Now& now) {

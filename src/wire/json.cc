@@ -2,7 +2,6 @@
 #include "wire/json.h"
 
 #include <algorithm>
-#include <set>
 #include <utility>
 #include <vector>
 
@@ -11,50 +10,77 @@ template class nlohmann::basic_json<>;
 namespace zt::wire {
 namespace {
 
-// FormChecker listens to the parser and notes what JSON allows and we do not.
-class FormChecker {
+// Builder makes a value of what the library's parser finds, and stops it (false) at what JSON
+// allows and we do not.
+class Builder : public nlohmann::json_sax<Json> {
  public:
-  explicit FormChecker(std::size_t depth_max) : depth_max_(depth_max) {}
+  explicit Builder(std::size_t depth_max) : depth_max_(depth_max) {}
 
-  void on_event(Json::parse_event_t event, const Json& value) {
-    switch (event) {
-      case Json::parse_event_t::object_start:
-        members_.emplace_back();
-        enter();
-        break;
-      case Json::parse_event_t::object_end:
-        members_.pop_back();
-        --depth_;
-        break;
-      case Json::parse_event_t::array_start:
-        enter();
-        break;
-      case Json::parse_event_t::array_end:
-        --depth_;
-        break;
-      case Json::parse_event_t::key:
-        note_member(value.get_ref<const std::string&>());
-        break;
-      case Json::parse_event_t::value:
-        break;
-    }
+  bool null() override { return add(nullptr); }
+  bool boolean(bool value) override { return add(value); }
+  bool number_integer(number_integer_t value) override { return add(value); }
+  bool number_unsigned(number_unsigned_t value) override { return add(value); }
+  bool number_float(number_float_t value, const string_t& /*text*/) override { return add(value); }
+  bool string(string_t& value) override { return add(std::move(value)); }
+  bool binary(binary_t& /*value*/) override { return false; }  // Not in JSON text.
+  bool start_object(std::size_t /*count*/) override { return enter(Json::object()); }
+  bool end_object() override { return leave(); }
+  bool start_array(std::size_t /*count*/) override { return enter(Json::array()); }
+  bool end_array() override { return leave(); }
+
+  bool key(string_t& name) override {
+    const auto [place, is_new] = open_.back()->get_ref<Json::object_t&>().emplace(name, nullptr);
+    member_ = &place->second;
+    if (!is_new) error_ = {JsonError::Kind::repeated_member, name};
+    return is_new;
   }
 
-  [[nodiscard]] const std::optional<JsonError>& error() const { return error_; }
+  bool parse_error(std::size_t /*position*/, const std::string& /*token*/,
+                   const Json::exception& /*error*/) override {
+    return false;
+  }
+
+  Json take_value() { return std::move(value_); }
+  [[nodiscard]] const JsonError& error() const { return error_; }
 
  private:
-  void enter() {
-    if (++depth_ > depth_max_ && !error_) error_ = JsonError{JsonError::Kind::too_deep, {}};
+  // add puts a value where it belongs and returns true.
+  template <class Value>
+  bool add(Value&& value) {
+    (void)place(std::forward<Value>(value));
+    return true;
   }
-  void note_member(const std::string& name) {
-    if (members_.back().insert(name).second || error_) return;
-    error_ = JsonError{JsonError::Kind::repeated_member, name};
+
+  template <class Value>
+  Json& place(Value&& value) {
+    if (open_.empty()) return value_ = std::forward<Value>(value);
+    if (open_.back()->is_array()) {
+      auto& items = open_.back()->get_ref<Json::array_t&>();
+      return items.emplace_back(std::forward<Value>(value));
+    }
+    return *member_ = std::forward<Value>(value);
+  }
+
+  bool enter(Json container) {
+    if (open_.size() >= depth_max_) {
+      error_ = {JsonError::Kind::too_deep, {}};
+      return false;
+    }
+    // An array grows only while its last item is not open, so the pointers hold.
+    open_.push_back(&place(std::move(container)));
+    return true;
+  }
+
+  bool leave() {
+    open_.pop_back();
+    return true;
   }
 
   std::size_t depth_max_;
-  std::vector<std::set<std::string>> members_;  // Of each object that is open.
-  std::size_t depth_ = 0;
-  std::optional<JsonError> error_;  // The first one.
+  Json value_;
+  std::vector<Json*> open_;  // The outermost first.
+  Json* member_ = nullptr;   // Of the innermost object: what was named last.
+  JsonError error_;
 };
 
 const Json* member(const Json& object, const char* name) {
@@ -68,15 +94,9 @@ const Json* member(const Json& object, const char* name) {
 std::expected<Json, JsonError> parse_json(std::string_view text, std::size_t depth_max) {
   // The library takes a NUL for the end and skips a byte order mark; neither is JSON.
   if (text.contains('\0') || text.starts_with("\xEF\xBB\xBF")) return std::unexpected(JsonError{});
-  FormChecker checker(depth_max);
-  const auto listen = [&checker](int /*depth*/, Json::parse_event_t event, const Json& value) {
-    checker.on_event(event, value);
-    return true;  // Keep the value.
-  };
-  Json value = Json::parse(text.begin(), text.end(), listen, false);
-  if (const std::optional<JsonError>& error = checker.error()) return std::unexpected(*error);
-  if (value.is_discarded()) return std::unexpected(JsonError{});
-  return value;
+  Builder builder(depth_max);
+  if (!Json::sax_parse(text.begin(), text.end(), &builder)) return std::unexpected(builder.error());
+  return builder.take_value();
 }
 
 Json parse_json_object(std::string_view text) {
@@ -90,6 +110,36 @@ std::string json_text(const Json& value) {
 
 std::string pretty_json_text(const Json& value) {
   return value.dump(2, ' ', false, Json::error_handler_t::replace);
+}
+
+// --- ObjectText
+
+void ObjectText::add(std::string_view name, std::string_view value) {
+  begin(name);
+  constexpr auto is_plain = [](char c) { return c >= ' ' && c <= '~' && c != '"' && c != '\\'; };
+  if (std::ranges::all_of(value, is_plain)) {
+    text_ += '"';
+    text_ += value;
+    text_ += '"';
+  } else {
+    text_ += json_text(Json(value));
+  }
+}
+
+void ObjectText::add(std::string_view name, std::uint64_t value) {
+  begin(name);
+  text_ += std::to_string(value);
+}
+
+std::string ObjectText::take() {
+  text_ += text_.empty() ? "{}" : "}";
+  return std::exchange(text_, {});
+}
+
+void ObjectText::begin(std::string_view name) {
+  text_ += text_.empty() ? "{\"" : ",\"";
+  text_ += name;
+  text_ += "\":";
 }
 
 bool has_exactly(const Json& value, std::initializer_list<std::string_view> names) {

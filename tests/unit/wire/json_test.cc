@@ -45,6 +45,33 @@ TEST_CASE("what is wrong with a text is told apart") {
   CHECK(repeated.error().member == "b");
 }
 
+TEST_CASE("what is read is what was written, of every kind") {
+  for (const std::string_view text :
+       {"null", "true", "-7", "18446744073709551615", "1.5", R"("a\u0001\"\\/ü")", "[]", "{}",
+        R"([[1,[2,{}]],{"a":[{"b":null},false],"c":{"d":{}}},"e"])"}) {
+    CAPTURE(text);
+    const auto value = parse_json(text);
+    REQUIRE(value);
+    CHECK(json_text(*value) == text);
+  }
+}
+
+TEST_CASE("an object that is written member by member reads as the same") {
+  ObjectText object;
+  CHECK(object.take() == "{}");
+  const std::string hostile("\"\\\n\0\x7f\xff </script>ü", 21);
+  object.add("text", hostile);
+  object.add("plain", "db.internal:5432");
+  object.add("count", std::uint64_t{18446744073709551615U});
+  const Json expected = {
+      {"text", hostile}, {"plain", "db.internal:5432"}, {"count", 18446744073709551615U}};
+  const auto value = parse_json(object.take());
+  REQUIRE(value);
+  CHECK(json_text(*value) == json_text(expected));
+  object.add("again", "");
+  CHECK(object.take() == R"({"again":""})");
+}
+
 TEST_CASE("an object is asked for, and anything else is null") {
   CHECK(parse_json_object(R"({"a":1})").at("a") == 1);
   for (const std::string_view text : {"[]", "1", "{", "", R"({"a":1,"a":2})"}) {
