@@ -129,6 +129,10 @@ StoreResult<std::unique_ptr<SqliteStore>> SqliteStore::open(const SqliteOptions&
       "PRAGMA busy_timeout = 2000; PRAGMA locking_mode = EXCLUSIVE; PRAGMA foreign_keys = ON;"
       "PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;");
   if (ready) ready = connection.run("PRAGMA synchronous = FULL; PRAGMA journal_mode = WAL;");
+  // 16 MiB of pages in memory, and as much in the write-ahead log before it is folded in: the ids
+  // of flows are random, so a busy log touches many pages, the same ones again and again.
+  if (ready)
+    ready = connection.run("PRAGMA cache_size = -16384; PRAGMA wal_autocheckpoint = 4096;");
   if (ready && options.page_count_max > 0) {
     const std::string limit = fmt::format("PRAGMA max_page_count = {}", options.page_count_max);
     ready = connection.run(limit.c_str());
