@@ -86,7 +86,7 @@ class Loop::Poller {
   void collect(bool may_wait, std::optional<Instant> deadline) {
     while (!changed.is_empty()) apply(changed.take_first());
     if (!ready.is_empty()) may_wait = false;  // Some need no kernel to be so.
-    std::array<epoll_event, kEventsMax> events;
+    std::array<epoll_event, kEventsMax> events{};
     for (const epoll_event& event : wait(events, may_wait, deadline)) {
       if (event.data.ptr != nullptr) note(*static_cast<Watch*>(event.data.ptr), event.events);
     }

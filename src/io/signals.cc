@@ -14,6 +14,7 @@ namespace zt::io {
 namespace {
 
 // Where the handler writes to. A handler is given nothing but a number, so this cannot be a member.
+// NOLINTNEXTLINE(cppcoreguidelines-avoid-non-const-global-variables)
 std::atomic<int> handler_output = -1;
 
 void handle(int number) {

@@ -116,7 +116,7 @@ std::string pretty_json_text(const Json& value) {
 
 void ObjectText::add(std::string_view name, std::string_view value) {
   begin(name);
-  constexpr auto is_plain = [](char c) { return c >= ' ' && c <= '~' && c != '"' && c != '\\'; };
+  const auto is_plain = [](char c) { return c >= ' ' && c <= '~' && c != '"' && c != '\\'; };
   if (std::ranges::all_of(value, is_plain)) {
     text_ += '"';
     text_ += value;
