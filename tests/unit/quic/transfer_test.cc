@@ -33,6 +33,29 @@ struct Exchange {
   BodyReader down_reader;
 };
 
+TEST_CASE("a request and its answer are two datagrams: each takes the acknowledgment along") {
+  Quality near;
+  near.delay = microseconds(50);
+  Pair pair(client_config(), server_config(), near);
+  pair.connect();
+  const auto [at_client, at_server] = pair.open_both();
+  pair.network.run(seconds(30));  // Until the size of packets is found out.
+  const auto say = [&](Peer& from, StreamKey own, Peer& to, StreamKey its) {
+    pair.network.run(microseconds(200));  // What an application takes to think.
+    REQUIRE_FALSE(from->writable(own).empty());
+    from->commit(own, 1);
+    REQUIRE(pair.network.run(seconds(1), [&] { return !to->readable(its).bytes.empty(); }));
+    to->consume(its, 1);
+  };
+  constexpr std::uint64_t kExchanges = 100;
+  const std::uint64_t before = pair.network.sent_count;
+  for (std::uint64_t i = 0; i < kExchanges; ++i) {
+    say(pair.client, at_client, pair.server, at_server);
+    say(pair.server, at_server, pair.client, at_client);
+  }
+  CHECK(pair.network.sent_count - before <= 2 * kExchanges + kExchanges / 10);
+}
+
 TEST_CASE("bodies arrive whole in both directions at once, whatever the link does") {
   struct Row {
     const char* name;
