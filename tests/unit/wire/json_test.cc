@@ -59,7 +59,8 @@ TEST_CASE("what is read is what was written, of every kind") {
 TEST_CASE("an object that is written member by member reads as the same") {
   ObjectText object;
   CHECK(object.take() == "{}");
-  const std::string hostile("\"\\\n\0\x7f\xff </script>ü", 21);
+  using namespace std::string_literals;
+  const std::string hostile = "\"\\\n\0\x7f\xff </script>ü"s;
   object.add("text", hostile);
   object.add("plain", "db.internal:5432");
   object.add("count", std::uint64_t{18446744073709551615U});
