@@ -213,6 +213,7 @@ void add_up(CLI::App& client, Chosen& chosen) {
   command->add_option("--socket", settings->socket, "Control socket to listen on")
       ->capture_default_str();
   settings->paths.add_to(*command);
+  settings->busy_polling.add_to(*command);
   settings->log.add_to(*command);
   command->footer(
       "Addresses default to 127.0.0.1; port 0 takes any free one, which `zt client status` "

@@ -62,6 +62,8 @@ class ClientShell {
   // keep_flows keeps flow reports in the file `path`, and takes what an earlier run left there.
   // Without it a crash loses what the controller has not got yet. Call it before start.
   void keep_flows(const std::filesystem::path& path) { host_.keep_flows(path); }
+  // use_busy_polling lets the loop poll before it sleeps while the peers are near.
+  void use_busy_polling() { host_.use_busy_polling(); }
   void start() { host_.start(); }
   // leave tells the peers and the gateway that this is the end; after the loop's.
   void leave() { host_.leave(); }

@@ -256,6 +256,7 @@ ExitCode run(const ClientUpSettings& settings, const IngressWishes& wishes, gran
   control = std::move(*opened);
   const io::Signals signals(loop, {SIGINT, SIGTERM}, [&](int) { loop.stop(); });
   (*shell)->keep_flows(state.flow_file());
+  if (settings.busy_polling.is_wise()) (*shell)->use_busy_polling();
   (*shell)->start();
   loop.run();
   (*shell)->leave();

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "app/busy_polling.h"
 #include "app/command.h"
 #include "app/path_settings.h"
 
@@ -21,6 +22,7 @@ struct ClientUpSettings {
   bool is_background = false;
   std::string log_file;  // Of the background; empty: STATE/client.log.
   PathSettings paths;
+  BusyPolling busy_polling;
   LogSettings log;
 };
 

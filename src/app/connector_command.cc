@@ -4,9 +4,13 @@
 
 #include <CLI/CLI.hpp>
 #include <csignal>
+#include <expected>
 #include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
+#include "app/busy_polling.h"
 #include "app/command.h"
 #include "app/connector_shell.h"
 #include "app/draining.h"
@@ -31,6 +35,7 @@ struct Settings {
       std::chrono::duration_cast<std::chrono::seconds>(connector::Engine::Limits{}.hold_timeout)
           .count());
   PathSettings paths;
+  BusyPolling busy_polling;
   LogSettings log;
 };
 
@@ -42,6 +47,16 @@ std::optional<node::ConnectorNode::Standing> standing_of(const std::optional<Nod
                                        .jwks = record->jwks};
 }
 
+std::expected<io::Resolver::Options, std::string> resolver_options_of(const Settings& settings) {
+  io::Resolver::Options options;
+  for (const std::string& server : settings.dns) {
+    const auto address = parse_dns_server(server);
+    if (!address) return std::unexpected(fmt::format("--dns {}: not an address", server));
+    options.servers.push_back(*address);
+  }
+  return options;
+}
+
 ExitCode run(const Settings& settings) {
   io::Loop loop;
   io::KernelRandom random;
@@ -50,15 +65,9 @@ ExitCode run(const Settings& settings) {
       {.kind = grant::NodeKind::connector, .state = settings.state, .name = settings.name},
       settings.token, loop.now().unix_time);
   if (!entrance) return fail(entrance.error().code, entrance.error().sentence);
-  io::Resolver::Options resolver_options;
-  for (const std::string& server : settings.dns) {
-    const auto address = parse_dns_server(server);
-    if (!address) {
-      return fail(ExitCode::usage, fmt::format("--dns {}: not an address", server));
-    }
-    resolver_options.servers.push_back(*address);
-  }
-  io::Resolver resolver(loop, resolver_options);
+  const auto resolver_options = resolver_options_of(settings);
+  if (!resolver_options) return fail(ExitCode::usage, resolver_options.error());
+  io::Resolver resolver(loop, *resolver_options);
 
   node::ConnectorNode::Config config{.link = link_config(entrance->identity, entrance->controller,
                                                          entrance->controller_key, random, true),
@@ -107,6 +116,7 @@ ExitCode run(const Settings& settings) {
   log.write(LogLevel::info, "connector starts",
             {{"version", std::string(version())}, {"state", settings.state}}, loop.now().unix_time);
   serving->keep_flows(entrance->state.flow_file());
+  if (settings.busy_polling.is_wise()) serving->use_busy_polling();
   serving->start();
   loop.run();
   serving->leave();
@@ -128,6 +138,7 @@ void add_connector_commands(CLI::App& app, Chosen& chosen) {
   command->add_option("--dns", settings->dns,
                       "DNS server of the private network, ADDRESS[:PORT]; default: resolv.conf");
   settings->paths.add_to(*command);
+  settings->busy_polling.add_to(*command);
   Draining::add_to(*command, settings->drain_timeout_s);
   command
       ->add_option("--hold-timeout", settings->hold_timeout_s,

@@ -82,6 +82,9 @@ class PeerHost {
     node_.restore_flows(flow_file_->read(), loop_.now());
   }
 
+  // use_busy_polling is that of NodeDriver.
+  void use_busy_polling() { driver_.use_busy_polling(); }
+
   void start() {
     warn_about_buffers(log_, *port_, loop_.now().unix_time);
     node_.start(loop_.now());

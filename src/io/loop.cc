@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/loop.h"
 
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
@@ -17,6 +18,7 @@
 #include <span>
 #include <vector>
 
+#include "io/busy_poll.h"
 #include "io/clock.h"
 #include "io/descriptor.h"
 #include "zt/base/assert.h"
@@ -111,6 +113,7 @@ class Loop::Poller {
     (void)!::write(bell_.number(), &one, sizeof one);  // Fails only if it rings already.
   }
 
+  BusyPoll busy_poll;
   LinkedList<Watch, &Watch::changed_link_> changed;  // The kernel may have to be told.
   LinkedList<Watch, &Watch::ready_link_> ready;
   LinkedList<Deferred, &Deferred::link_> deferred;
@@ -133,8 +136,27 @@ class Loop::Poller {
         timeout.reset();
       }
     }
-    const int count = wait(events, timeout);
+    const bool may_poll = may_wait && busy_poll.is_allowed();
+    const int count = may_poll ? poll_and_wait(events, timeout) : wait(events, timeout);
     return events.first(static_cast<std::size_t>(std::max(count, 0)));
+  }
+
+  // poll_and_wait is wait, with polling before it.
+  int poll_and_wait(std::span<epoll_event> events, std::optional<Duration> timeout) {
+    const Instant begin = read_monotonic_clock();
+    const Duration window = std::min(busy_poll.window(), timeout.value_or(Duration::max()));
+    Duration waited{};
+    while (waited < window) {
+      const int count = wait(events, Duration::zero());
+      if (count != 0) return count;
+      (void)::sched_yield();
+      waited = read_monotonic_clock() - begin;
+    }
+    if (timeout && *timeout <= waited) return 0;
+    if (timeout) *timeout -= waited;
+    const int count = wait(events, timeout);
+    busy_poll.slept(read_monotonic_clock() - begin);
+    return count;
   }
 
   int wait(std::span<epoll_event> events, std::optional<Duration> timeout) {
@@ -239,6 +261,10 @@ bool Loop::turn() {
 }
 bool Loop::try_turn() {
   return take_turn(false);
+}
+
+void Loop::set_busy_poll_max(Duration window_max) {
+  poller_->busy_poll.allow(window_max);
 }
 
 void Loop::stop() {

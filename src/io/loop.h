@@ -22,6 +22,9 @@
 //   reports what nobody wants is the descriptor's entry cut back. A socket that is read all the
 //   time thus costs one system call in its life beside its reads.
 //
+//   A loop whose owner says that microseconds matter polls for a while before it sleeps
+//   (io/busy_poll.h). In between it offers the processor to other threads.
+//
 //   Near deadlines end a wait by its own timeout. Its clock stands still while the machine sleeps,
 //   so deadlines farther than `kTimeoutMax` are given to a kernel timer on CLOCK_BOOTTIME.
 //
@@ -86,6 +89,10 @@ class Loop {
   // for embedding into another loop.
   bool turn();
   bool try_turn();
+
+  // set_busy_poll_max lets a wait poll for up to `window_max` before it sleeps, as long as waits
+  // turn out to be that short; zero, as at first, never. What a loop polls it is billed for.
+  void set_busy_poll_max(Duration window_max);
 
   // stop makes run() return at the end of its turn. Safe from any thread and from callbacks.
   void stop();

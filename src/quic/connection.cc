@@ -590,7 +590,8 @@ std::optional<Transmit> Connection::describe(PathNumber path, std::size_t size,
   return Transmit{.remote = remote.value_or(remote_),
                   .size = remote ? size : 0,
                   .segment_size = segment_size,
-                  .ecn = ecn};
+                  .ecn = ecn,
+                  .rtt_minimum = rtt_minimum_};
 }
 
 std::size_t Connection::path_payload_size() const {
@@ -602,6 +603,7 @@ void Connection::note_sending(Instant now) {
   ngtcp2_conn_get_conn_info2(native_.get(), &info);
   black_hole_.sending(info.bytes_in_flight == 0, now);
   payload_size_max_ = black_hole_.payload_size_max(now);
+  rtt_minimum_ = from_native_duration(info.min_rtt);
 }
 
 void Connection::note_acknowledged() {

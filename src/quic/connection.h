@@ -226,6 +226,7 @@ class Connection {
   HeldPacket held_;
   BlackHoleDetection black_hole_;
   std::size_t payload_size_max_ = std::numeric_limits<std::size_t>::max();  // As it says.
+  Duration rtt_minimum_ = Duration::max();  // Before the first sample.
   // Of write_packet(), kept because clearing them for each packet would cost more than filling
   // them.
   Http3::Output output_;

@@ -170,6 +170,7 @@ struct Transmit {
   std::size_t size = 0;          // Bytes in all.
   std::size_t segment_size = 0;  // Of each datagram but the last, which may be shorter.
   std::uint8_t ecn = 0;
+  Duration rtt_minimum = Duration::max();  // Of the connection's path, if it was measured.
 };
 
 struct Readable {

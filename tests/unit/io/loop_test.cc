@@ -7,7 +7,9 @@
 
 #include <array>
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 #include <csignal>
+#include <functional>
 #include <future>
 #include <optional>
 #include <string>
@@ -329,6 +331,54 @@ TEST_CASE("a ready callback beyond the limit of a turn comes in the next, before
   CHECK(calls == 1);
   (void)loop.turn();
   CHECK(calls == 2);
+}
+
+// A chain of messages, each sent because the last one came, beside a timer: with polling, most
+// waits end without a sleep.
+TEST_CASE("a loop that may poll loses no event and no deadline, and fires none early") {
+  const std::chrono::microseconds window_max = std::chrono::microseconds(GENERATE(0, 50, 300'000));
+  CAPTURE(window_max);
+  Loop loop;
+  loop.set_busy_poll_max(window_max);
+  const Pair pair;
+  int arrived = 0;
+  int fired = 0;
+  bool is_early = false;
+  Instant deadline;
+  Timer timer(loop, [&] {
+    is_early = is_early || loop.now().instant < deadline;
+    deadline = loop.now().instant + std::chrono::microseconds(100);
+    if (++fired < 100) timer.arm(deadline);
+  });
+  timer.arm(deadline = loop.now().instant);
+  Watch watch(
+      loop, pair.near.number(),
+      [&] {
+        std::array<char, 8> bytes{};
+        arrived += static_cast<int>(::read(pair.near.number(), bytes.data(), bytes.size()));
+        if (arrived == 100) return;
+        watch.want_readable();
+        pair.poke();
+      },
+      [] {});
+  watch.want_readable();
+  pair.poke();
+  REQUIRE(run_until(loop, [&] { return arrived == 100 && fired == 100; }));
+  CHECK_FALSE(is_early);
+}
+
+TEST_CASE("a loop that polls hears of posts from other threads, and of its end") {
+  Loop loop;
+  loop.set_busy_poll_max(std::chrono::seconds(60));  // Longer than any test waits.
+  std::future<void> other;
+  int left = 100;
+  std::function<void()> again = [&] {
+    if (--left == 0) return loop.stop();
+    other = std::async(std::launch::async, [&] { REQUIRE(loop.post([&] { again(); })); });
+  };
+  REQUIRE(loop.post([&] { again(); }));
+  loop.run();
+  CHECK(left == 0);
 }
 
 TEST_CASE("a watch may be destroyed by its own callback, and by another ready one") {

@@ -103,6 +103,7 @@ class Peer {
   std::size_t batches_count = 0;
   std::size_t segments_count = 0;
   std::size_t event_backlog_max = 0;
+  std::vector<Duration> rtts_minimum;  // Of each batch.
 
  private:
   std::string name_;
@@ -223,6 +224,7 @@ class Network {
       FAIL("a batch of " << transmit.size << " bytes in segments of " << transmit.segment_size);
     }
     ++peer.batches_count;
+    peer.rtts_minimum.push_back(transmit.rtt_minimum);
     peer.segments_count += count;
     BytesView rest = BytesView(buffer_).first(transmit.size);
     while (!rest.empty()) {

@@ -56,6 +56,19 @@ TEST_CASE("a request and its answer are two datagrams: each takes the acknowledg
   CHECK(pair.network.sent_count - before <= 2 * kExchanges + kExchanges / 10);
 }
 
+TEST_CASE("batches say how near the connection's peer is, once that was measured") {
+  for (const auto delay : {microseconds(50), microseconds(5000)}) {
+    CAPTURE(delay);
+    Quality quality;
+    quality.delay = delay;
+    Pair pair(client_config(), server_config(), quality);
+    pair.connect();
+    REQUIRE_FALSE(pair.client.rtts_minimum.empty());
+    CHECK(pair.client.rtts_minimum.front() == Duration::max());
+    CHECK(pair.client.rtts_minimum.back() == 2 * delay);
+  }
+}
+
 TEST_CASE("bodies arrive whole in both directions at once, whatever the link does") {
   struct Row {
     const char* name;
