@@ -53,8 +53,8 @@ LIBRARIES = {
 
 # The modules that may touch the world: clocks, sockets, files, entropy, threads, the environment.
 SHELL = {"io", "store", "app"}
-SYSTEM_HEADERS = re.compile(r"^(arpa|linux|net|netinet|sys|unistd|fcntl|poll|sched|signal|pthread|dlfcn|"
-                            r"termios|time|stdlib|pwd|grp|ifaddrs|spawn)(/.*)?\.h$")
+SYSTEM_HEADERS = re.compile(r"^(arpa|linux|net|netinet|sys|unistd|fcntl|poll|sched|signal|pthread|"
+                            r"dlfcn|termios|time|stdlib|pwd|grp|ifaddrs|spawn)(/.*)?\.h$")
 WORLD_HEADERS = {"atomic", "barrier", "condition_variable", "coroutine", "csignal", "ctime",
                  "filesystem", "fstream", "future", "iostream", "latch", "mutex", "random",
                  "semaphore", "shared_mutex", "stop_token", "syncstream", "thread"}
