@@ -61,6 +61,11 @@ class BlackHoleDetection {
     pause_ = std::min(2 * pause_, kPauseMax);
   }
 
+  // is_first_doubt tells whether packets are cut for the first time on this path: it may only have
+  // been away for a moment.
+  [[nodiscard]] bool is_first_doubt(Instant now) const {
+    return is_limited(now) && pause_ == 2 * kPauseMin;
+  }
   // payload_size_max returns how large a UDP payload may be.
   [[nodiscard]] std::size_t payload_size_max(Instant now) const {
     return is_limited(now) ? kBasePayloadSize : std::numeric_limits<std::size_t>::max();

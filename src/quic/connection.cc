@@ -481,6 +481,7 @@ std::expected<void, MigrateError> Connection::take_path(const SocketAddress& rem
       migration_ = Migration{number_of(path), remote};
       remote_ = remote;
       black_hole_.path_changed();
+      path_size_.path_changed();
       return {};
     case NGTCP2_ERR_CONN_ID_BLOCKED:
       return std::unexpected(MigrateError::blocked);
@@ -516,6 +517,7 @@ void Connection::announce_remote(PathNumber path) {
   if (!remote) return;
   remote_ = *remote;
   black_hole_.path_changed();
+  path_size_.path_changed();
   if (!is_ready_ || *remote == remote_announced_) return;
   remote_announced_ = *remote;
   context_.events.push(ConnectionMoved{key_, *remote});
@@ -604,6 +606,7 @@ void Connection::note_sending(Instant now) {
   black_hole_.sending(info.bytes_in_flight == 0, now);
   payload_size_max_ = black_hole_.payload_size_max(now);
   rtt_minimum_ = from_native_duration(info.min_rtt);
+  if (is_ready_) path_size_.seen(path_payload_size(), now);
 }
 
 void Connection::note_acknowledged() {
@@ -716,6 +719,12 @@ std::size_t Connection::datagram_frame_payload_size_max() const {
           ? static_cast<std::size_t>(std::min<std::uint64_t>(frame_max - kFrameOverhead, 65'535))
           : 0;
   return std::min(path_max, peer_max);
+}
+
+bool Connection::is_path_size_settled(Instant now) const {
+  return !black_hole_.is_first_doubt(now) &&
+         path_size_.is_settled(context_.probed_sizes,
+                               from_native_duration(ngtcp2_conn_get_pto2(native_.get())), now);
 }
 
 // --- Ends.

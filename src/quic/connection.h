@@ -40,6 +40,7 @@
 #include "quic/black_hole.h"
 #include "quic/context.h"
 #include "quic/http3.h"
+#include "quic/path_size.h"
 #include "quic/paths.h"
 #include "quic/tls.h"
 
@@ -126,6 +127,8 @@ class Connection {
   // datagram_frame_payload_size_max returns how much one DATAGRAM frame can carry now; 0 if the
   // peer takes none.
   [[nodiscard]] std::size_t datagram_frame_payload_size_max() const;
+  // is_path_size_settled tells whether discovery has nothing left that could change it.
+  [[nodiscard]] bool is_path_size_settled(Instant now) const;
 
   // Used by the endpoint only: the connection's places in its heap and queue.
   struct Schedule {
@@ -225,6 +228,7 @@ class Connection {
   std::optional<Ending> ending_;
   HeldPacket held_;
   BlackHoleDetection black_hole_;
+  PathSize path_size_;
   std::size_t payload_size_max_ = std::numeric_limits<std::size_t>::max();  // As it says.
   Duration rtt_minimum_ = Duration::max();  // Before the first sample.
   // Of write_packet(), kept because clearing them for each packet would cost more than filling

@@ -798,4 +798,9 @@ std::size_t Endpoint::datagram_size_max(const StreamKey& stream) const {
   return frame_max > overhead ? frame_max - overhead : 0;
 }
 
+bool Endpoint::is_datagram_size_settled(const StreamKey& stream, Instant now) const {
+  const Connection* connection = impl_->find(stream.connection);
+  return connection != nullptr && connection->is_path_size_settled(now);
+}
+
 }  // namespace zt::quic

@@ -233,7 +233,7 @@ struct Counters {
   std::uint64_t versions_negotiated = 0;
   std::uint64_t resets_sent = 0;        // Stateless resets.
   std::uint64_t packets_discarded = 0;  // Malformed, or of no connection.
-  std::uint64_t datagrams_dropped = 0;  // HTTP Datagrams, for a full queue or an unknown stream.
+  std::uint64_t datagrams_dropped = 0;  // HTTP Datagrams: queue full, too large, stream unknown.
 };
 
 class Endpoint {
@@ -391,6 +391,10 @@ class Endpoint {
   // datagram_size_max returns the largest payload that the path carries now; 0 if the peer takes
   // none.
   [[nodiscard]] std::size_t datagram_size_max(const StreamKey& stream) const;
+  // is_datagram_size_settled tells whether datagram_size_max is the last word on the path in use:
+  // discovery has nothing left to try (path_size.h), and no black hole is suspected that may have
+  // been an interruption. Until then the size may grow at any time.
+  [[nodiscard]] bool is_datagram_size_settled(const StreamKey& stream, Instant now) const;
 
  private:
   class Impl;

@@ -505,6 +505,7 @@ DatagramResult Http3::send_datagram(std::int64_t stream_id, BytesView payload,
     return DatagramResult::gone;
   }
   if (payload.size() + datagram_overhead(stream_id) > frame_payload_size_max) {
+    ++context_.counters.datagrams_dropped;
     return DatagramResult::too_large;
   }
   DatagramResult result = DatagramResult::queued;

@@ -561,11 +561,38 @@ TEST_CASE("the largest datagram is carried, one byte more is not") {
   CHECK(pair.client->send_datagram(streams.first, Bytes(size_max)) == DatagramResult::queued);
   CHECK(pair.client->send_datagram(streams.first, Bytes(size_max + 1)) ==
         DatagramResult::too_large);
+  CHECK(pair.client->counters().datagrams_dropped == 1);
   pair.network.run(milliseconds(50));
   REQUIRE(pair.server.datagrams.size() == 1);
   CHECK(pair.server.datagrams[0].second.size() == size_max);
   CHECK(pair.client->send_datagram({pair.key, 400}, Bytes(1)) == DatagramResult::gone);
   CHECK(pair.client->datagram_size_max({ConnectionKey{99}, 0}) == 0);
+}
+
+TEST_CASE("how much a datagram may carry is settled only when it grows no more") {
+  // Of each of these paths: an MTU of 1280, 1400, Ethernet, and 9000.
+  for (const std::size_t path : {1252U, 1372U, 1472U, 8972U}) {
+    CAPTURE(path);
+    Quality quality;
+    quality.datagram_size_max = path;
+    Pair pair(client_config(), server_config(), quality);
+    pair.connect();
+    const auto streams = pair.open_both();
+    const auto is_settled = [&](Peer& side, const StreamKey& stream) {
+      return side->is_datagram_size_settled(stream, pair.network.now());
+    };
+    CHECK_FALSE(is_settled(pair.client, streams.first));
+    CHECK_FALSE(is_settled(pair.server, streams.second));
+    REQUIRE(pair.network.run(seconds(20), [&] {
+      return is_settled(pair.client, streams.first) && is_settled(pair.server, streams.second);
+    }));
+    const std::size_t client_size = pair.client->datagram_size_max(streams.first);
+    const std::size_t server_size = pair.server->datagram_size_max(streams.second);
+    pair.network.run(seconds(60));
+    CHECK(pair.client->datagram_size_max(streams.first) == client_size);
+    CHECK(pair.server->datagram_size_max(streams.second) == server_size);
+    CHECK_FALSE(pair.client->is_datagram_size_settled({ConnectionKey{99}, 0}, pair.network.now()));
+  }
 }
 
 TEST_CASE("full datagram queues drop: the oldest when sending, the newest when receiving") {
