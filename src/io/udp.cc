@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 
@@ -22,10 +23,10 @@ constexpr unsigned kEcnMask = 3;
 // 64 datagrams in a turn where each comes alone.
 constexpr int kReceivesPerTurnMax = 4;
 
-// Room for what the kernel tells about a train (its segment size and its ECN mark), and for what we
-// tell about one.
+// Room for what the kernel tells about a train (its segment size, its ECN mark, its local address),
+// and for what we tell about one.
 struct alignas(cmsghdr) Control {
-  std::array<std::byte, CMSG_SPACE(sizeof(int)) * 2> bytes;
+  std::array<std::byte, CMSG_SPACE(sizeof(int)) * 2 + CMSG_SPACE(sizeof(in6_pktinfo))> bytes;
 };
 
 std::size_t segment_count(const Datagrams& train) {
@@ -66,11 +67,14 @@ std::expected<Descriptor, SocketError> open_socket(bool is_v4, const UdpSocket::
   bool is_set = !options.is_port_shared || set_option(number, SOL_SOCKET, SO_REUSEPORT, 1);
   if (is_v4) {
     (void)set_option(number, IPPROTO_IP, IP_RECVTOS, 1);
+    is_set = is_set && (!options.is_local_told || set_option(number, IPPROTO_IP, IP_PKTINFO, 1));
     if (!options.is_fragmented) {
       is_set = is_set && set_option(number, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE);
     }
   } else {
     (void)set_option(number, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
+    is_set =
+        is_set && (!options.is_local_told || set_option(number, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1));
     is_set = is_set && set_option(number, IPPROTO_IPV6, IPV6_V6ONLY, 1);
     if (!options.is_fragmented) {
       is_set = is_set && set_option(number, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE);
@@ -87,7 +91,19 @@ T read_control(const cmsghdr* header) {
   return value;
 }
 
-// Fills segment size and ECN from what the kernel wrote beside the bytes.
+// The kernel's suggestion for the source of an answer is the address that the datagram was sent to,
+// unless that is a broadcast or multicast address.
+std::optional<IpAddress> to_local(const in_pktinfo& info) {
+  if (info.ipi_addr.s_addr != info.ipi_spec_dst.s_addr) return std::nullopt;
+  return IpAddress::v4(std::bit_cast<std::array<std::uint8_t, 4>>(info.ipi_addr.s_addr));
+}
+
+std::optional<IpAddress> to_local(const in6_pktinfo& info) {
+  if (IN6_IS_ADDR_MULTICAST(&info.ipi6_addr)) return std::nullopt;
+  return IpAddress::v6(std::bit_cast<std::array<std::uint8_t, 16>>(info.ipi6_addr));
+}
+
+// Fills segment size, ECN and local address from what the kernel wrote beside the bytes.
 void read_controls(msghdr& message, Datagrams& train) {
   for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
        header = CMSG_NXTHDR(&message, header)) {
@@ -99,6 +115,10 @@ void read_controls(msghdr& message, Datagrams& train) {
     } else if (header->cmsg_level == IPPROTO_IPV6 && header->cmsg_type == IPV6_TCLASS) {
       train.ecn =
           static_cast<std::uint8_t>(static_cast<unsigned>(read_control<int>(header)) & kEcnMask);
+    } else if (header->cmsg_level == IPPROTO_IP && header->cmsg_type == IP_PKTINFO) {
+      train.local = to_local(read_control<in_pktinfo>(header));
+    } else if (header->cmsg_level == IPPROTO_IPV6 && header->cmsg_type == IPV6_PKTINFO) {
+      train.local = to_local(read_control<in6_pktinfo>(header));
     }
   }
   train.segment_size = std::min(train.segment_size, train.bytes.size());

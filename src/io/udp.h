@@ -47,6 +47,9 @@ struct Datagrams {
   std::span<const std::byte> bytes;
   std::size_t segment_size = 0;  // Of each datagram but the last; 1 to bytes.size(), or both are 0.
   std::uint8_t ecn = 0;          // Two bits of the IP header (RFC 3168).
+  // The address of this machine that a received train was sent to, if Options ask for it; nothing
+  // if it was sent to more than one host.
+  std::optional<IpAddress> local = std::nullopt;
 };
 
 // for_each_datagram calls `show` with the bytes of each datagram of a train. One that is empty is
@@ -107,6 +110,7 @@ class UdpSocket {
     // (SO_REUSEPORT).
     bool is_port_shared = false;
     bool is_fragmented = false;  // The kernel may fragment (for payload that is not QUIC).
+    bool is_local_told = false;  // Received trains say which address they were sent to.
     // What is taken before others have their turn: the last call may go over it by 1 MiB. Opening
     // 1 MiB of QUIC packets takes about a millisecond.
     std::size_t received_per_turn_max = 512 << 10;
