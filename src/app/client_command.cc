@@ -218,6 +218,8 @@ void add_up(CLI::App& client, Chosen& chosen) {
   command->footer(
       "Addresses default to 127.0.0.1; port 0 takes any free one, which `zt client status` "
       "shows.\n\n"
+      "With CAP_NET_RAW, an application that sends UDP datagrams too large for the path is told\n"
+      "so by ICMP (EMSGSIZE); without it they are lost in silence.\n\n"
       "Exit codes: 0 ended by a signal or `zt client down`, 1 failed, 2 wrong usage or key file,\n"
       "3 refused by the controller.");
   command->callback(

@@ -40,7 +40,8 @@ ClientShell::ClientShell(io::Loop& loop, io::Resolver& resolver, Random& random,
       host_(
           loop, resolver, random, log, node_,
           [this](Node::Effect& effect, const Now& now) { carry_out(effect, now); },
-          [this](const Now&) { move_datagrams(); }) {}
+          [this](const Now&) { move_datagrams(); }),
+      icmp_(log, loop.now().instant) {}
 
 ClientShell::~ClientShell() = default;
 
@@ -89,12 +90,14 @@ void ClientShell::attach_datagrams(FlowKey key, OnDatagram on_datagram, OnEnd on
   flow->on_end = std::move(on_end);
 }
 
-void ClientShell::send_datagram(FlowKey key, std::span<const std::byte> payload) {
+std::optional<std::size_t> ClientShell::send_datagram(FlowKey key,
+                                                      std::span<const std::byte> payload) {
   Flow* flow = find(key);
-  if (flow == nullptr) return;
+  if (flow == nullptr) return std::nullopt;
   flow->bytes_up += payload.size();
-  node_.send_datagram(key, payload);
+  const auto payload_size_max = node_.send_datagram(key, payload, loop_.now());
   host_.settle();
+  return payload_size_max;
 }
 
 void ClientShell::carry_out(Node::Effect& effect, const Now& now) {

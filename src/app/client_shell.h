@@ -21,6 +21,7 @@
 #include <string_view>
 
 #include "app/flow_port.h"
+#include "app/icmp_answers.h"
 #include "app/log.h"
 #include "app/peer_host.h"
 #include "io/loop.h"
@@ -76,7 +77,11 @@ class ClientShell {
   void attach(FlowKey key, io::StreamEnds ends, std::string_view early, OnEnd on_end);
   // attach_datagrams is attach for UDP.
   void attach_datagrams(FlowKey key, OnDatagram on_datagram, OnEnd on_end);
-  void send_datagram(FlowKey key, std::span<const std::byte> payload);
+  // send_datagram returns how large a payload may be, if this one is larger and the application is
+  // to be told so, by icmp().
+  [[nodiscard]] std::optional<std::size_t> send_datagram(FlowKey key,
+                                                         std::span<const std::byte> payload);
+  [[nodiscard]] IcmpAnswers& icmp() { return icmp_; }
 
   [[nodiscard]] const node::ClientNode& node() const { return node_; }
   [[nodiscard]] io::Loop& loop() { return loop_; }
@@ -102,6 +107,7 @@ class ClientShell {
   Node node_;
   PeerHost<Node> host_;
   std::map<FlowKey, std::unique_ptr<Flow>> flows_;
+  IcmpAnswers icmp_;
 };
 
 }  // namespace zt::app

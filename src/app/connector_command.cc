@@ -153,6 +153,8 @@ void add_connector_commands(CLI::App& app, Chosen& chosen) {
       "SIGTERM drains: clients are told to go to another connector for new flows, and this one "
       "ends\n"
       "when its live flows have.\n\n"
+      "With CAP_NET_RAW, a service that answers with UDP datagrams too large for the path is told\n"
+      "so by ICMP; without it they are lost in silence.\n\n"
       "Exit codes: 0 ended by a signal, 1 failed, 2 wrong usage or token, 3 refused by the "
       "controller.");
   command->callback([settings, &chosen] { chosen.action = [settings] { return run(*settings); }; });

@@ -31,11 +31,15 @@ connector::DialError to_dial_error(io::SocketError error) {
 }  // namespace
 
 struct ConnectorShell::Flow {
+  explicit Flow(Instant now) : icmp_allowance(IcmpAnswers::kSenderRate, now) {}
+
   std::unique_ptr<io::Dial> dial;
   io::Descriptor socket;  // Dialled, and not yet spliced.
   std::unique_ptr<FlowPort<Node::FlowKey>> port;
   std::unique_ptr<io::Splice> splice;  // After `port`, which it borrows.
   std::unique_ptr<io::UdpSocket> udp;
+  SocketAddress remote;  // Of UDP.
+  path::Allowance icmp_allowance;
   std::uint64_t bytes_up = 0;  // Of UDP.
   std::uint64_t bytes_down = 0;
 };
@@ -62,7 +66,8 @@ ConnectorShell::ConnectorShell(io::Loop& loop, io::Resolver& resolver, Random& r
       host_(
           loop, resolver, random, log, node_,
           [this](Node::Effect& effect, const Now& now) { carry_out(effect, now); },
-          [this](const Now& now) { move_datagrams(now); }) {}
+          [this](const Now& now) { move_datagrams(now); }),
+      icmp_(log, loop.now().instant) {}
 
 ConnectorShell::~ConnectorShell() = default;
 
@@ -107,7 +112,7 @@ void ConnectorShell::dial(const Node::DialWanted& wanted, const Now& now) {
   if (wanted.protocol == Protocol::udp) {
     return dial_udp(wanted.flow, wanted.addresses.front(), now);
   }
-  auto flow = std::make_unique<Flow>();
+  auto flow = std::make_unique<Flow>(now.instant);
   flow->dial = std::make_unique<io::Dial>(
       loop_, wanted.addresses, io::Dial::Options{},
       [this, key = wanted.flow](std::expected<io::Dial::Connected, io::Dial::Failure> result) {
@@ -127,17 +132,16 @@ void ConnectorShell::dial(const Node::DialWanted& wanted, const Now& now) {
 
 // Nothing is sent by connecting a UDP socket: the resource is silent until it has something to say.
 void ConnectorShell::dial_udp(Node::FlowKey key, const SocketAddress& remote, const Now& now) {
-  auto flow = std::make_unique<Flow>();
+  auto flow = std::make_unique<Flow>(now.instant);
   Flow& target = *flow;
+  target.remote = remote;
   auto socket = io::UdpSocket::connect(
       loop_, host_.buffers(), remote,
       {.receive_buffer_size = 1 << 20, .send_buffer_size = 1 << 20, .is_fragmented = true},
       {.on_datagrams =
            [this, key, &target](const io::Datagrams& datagrams) {
-             const Now arrived = loop_.now();
              io::for_each_datagram(datagrams, [&](std::span<const std::byte> payload) {
-               target.bytes_down += payload.size();
-               node_.send_datagram(key, payload, arrived);
+               answer_datagram(key, target, payload);
              });
              host_.settle();
            },
@@ -150,6 +154,17 @@ void ConnectorShell::dial_udp(Node::FlowKey key, const SocketAddress& remote, co
   flow->udp = std::move(*socket);
   flows_[key] = std::move(flow);
   node_.dialed(key, remote, now);
+}
+
+// The resource has sent `payload` to the socket of the flow.
+void ConnectorShell::answer_datagram(Node::FlowKey key, Flow& flow,
+                                     std::span<const std::byte> payload) {
+  const Now now = loop_.now();
+  flow.bytes_down += payload.size();
+  const auto payload_size_max = node_.send_datagram(key, payload, now);
+  if (!payload_size_max) return;
+  icmp_.too_large({.source = flow.remote, .destination = flow.udp->local(), .payload = payload},
+                  *payload_size_max, flow.icmp_allowance, now);
 }
 
 void ConnectorShell::open(const Node::FlowOpened& opened) {

@@ -13,8 +13,10 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 
 #include "app/flow_port.h"
+#include "app/icmp_answers.h"
 #include "app/log.h"
 #include "app/peer_host.h"
 #include "io/loop.h"
@@ -71,6 +73,7 @@ class ConnectorShell {
   void carry_out(Node::Effect& effect, const Now& now);
   void dial(const Node::DialWanted& wanted, const Now& now);
   void dial_udp(Node::FlowKey key, const SocketAddress& remote, const Now& now);
+  void answer_datagram(Node::FlowKey key, Flow& flow, std::span<const std::byte> payload);
   void open(const Node::FlowOpened& opened);
   void abandon(Node::FlowKey key, connector::FlowEnd cause, const Now& now);
   void end(Node::FlowKey key, const io::Splice::Report& report);
@@ -82,6 +85,7 @@ class ConnectorShell {
   Node node_;
   PeerHost<Node> host_;
   std::map<Node::FlowKey, std::unique_ptr<Flow>> flows_;
+  IcmpAnswers icmp_;
 };
 
 }  // namespace zt::app

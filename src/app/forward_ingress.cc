@@ -53,17 +53,20 @@ std::expected<std::unique_ptr<UdpForward>, io::SocketError> UdpForward::open(
   // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): the constructor is private.
   std::unique_ptr<UdpForward> forward(new UdpForward(shell, target));
   UdpForward& self = *forward;
-  auto socket = io::UdpSocket::bind(
-      shell.loop(), self.buffers_, local,
-      {.receive_buffer_size = 1 << 20, .send_buffer_size = 1 << 20, .is_fragmented = true},
-      {.on_datagrams =
-           [&self](const io::Datagrams& datagrams) {
-             io::for_each_datagram(datagrams, [&](std::span<const std::byte> payload) {
-               self.receive(datagrams.remote, payload);
-             });
-           },
-       .on_writable = {},
-       .on_error = {}});
+  auto socket = io::UdpSocket::bind(shell.loop(), self.buffers_, local,
+                                    {.receive_buffer_size = 1 << 20,
+                                     .send_buffer_size = 1 << 20,
+                                     .is_fragmented = true,
+                                     .is_local_told = true},
+                                    {.on_datagrams =
+                                         [&self](const io::Datagrams& datagrams) {
+                                           io::for_each_datagram(
+                                               datagrams, [&](std::span<const std::byte> payload) {
+                                                 self.receive(datagrams, payload);
+                                               });
+                                         },
+                                     .on_writable = {},
+                                     .on_error = {}});
   if (!socket) return std::unexpected(socket.error());
   forward->socket_ = std::move(*socket);
   return forward;
@@ -78,12 +81,14 @@ UdpForward::~UdpForward() {
   }
 }
 
-void UdpForward::receive(const SocketAddress& remote, std::span<const std::byte> payload) {
+void UdpForward::receive(const io::Datagrams& train, std::span<const std::byte> payload) {
+  const SocketAddress& remote = train.remote;
   const Instant now = shell_.loop().now().instant;
   auto found = sources_.find(remote);
   if (found == sources_.end()) {
     if (sources_.size() >= kSourcesMax) return;  // Dropped, as by a full NAT.
-    found = sources_.emplace(remote, Source{}).first;
+    const path::Allowance icmp_allowance(IcmpAnswers::kSenderRate, now);
+    found = sources_.emplace(remote, Source{.icmp_allowance = icmp_allowance}).first;
     found->second.flow = shell_.open(
         target_, Protocol::udp,
         [this, remote](const std::optional<client::Outcome>& refusal) { answer(remote, refusal); });
@@ -92,11 +97,22 @@ void UdpForward::receive(const SocketAddress& remote, std::span<const std::byte>
   Source& source = found->second;
   if (source.is_refused) return;
   source.expires = now + kIdleTimeout;
+  source.local = train.local;
   if (source.is_open) {
-    shell_.send_datagram(source.flow, payload);
+    carry(remote, source, payload);
   } else if (source.waiting.size() < kDatagramsWaitingMax) {
     source.waiting.emplace_back(payload.begin(), payload.end());
   }
+}
+
+void UdpForward::carry(const SocketAddress& remote, Source& source,
+                       std::span<const std::byte> payload) {
+  const auto payload_size_max = shell_.send_datagram(source.flow, payload);
+  if (!payload_size_max || !source.local) return;
+  shell_.icmp().too_large({.source = remote,
+                           .destination = {.ip = *source.local, .port = local().port},
+                           .payload = payload},
+                          *payload_size_max, source.icmp_allowance, shell_.loop().now());
 }
 
 void UdpForward::answer(const SocketAddress& remote,
@@ -127,7 +143,7 @@ void UdpForward::answer(const SocketAddress& remote,
       },
       [this, remote](bool) { sources_.erase(remote); });
   for (const std::vector<std::byte>& payload : std::exchange(source.waiting, {})) {
-    shell_.send_datagram(source.flow, payload);
+    carry(remote, source, payload);
   }
 }
 

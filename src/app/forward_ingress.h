@@ -6,7 +6,8 @@
 //   TCP: each accepted connection is held, unread, until the connector has answered; then it is
 //   attached to its flow, or broken with RST, so that the application sees that the far end is not
 //   there. UDP: each source address is a flow of its own. Datagrams wait, a few, while the flow is
-//   opened; an idle flow ends after `udp_idle_timeout`.
+//   opened; an idle flow ends after `udp_idle_timeout`. The sender of one that does not fit the
+//   path is told so (icmp_answers.h).
 //
 // Limits   waiting_max connections or sources that wait for an answer; datagrams_waiting_max for
 // each.
@@ -16,6 +17,8 @@
 #include <expected>
 #include <map>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -82,10 +85,13 @@ class UdpForward {
     bool is_refused = false;  // Kept for a moment, so that a flood does not ask again and again.
     Instant expires;
     std::deque<std::vector<std::byte>> waiting;
+    std::optional<IpAddress> local;  // That it sent to last.
+    path::Allowance icmp_allowance;
   };
 
   UdpForward(ClientShell& shell, Authority target);
-  void receive(const SocketAddress& remote, std::span<const std::byte> payload);
+  void receive(const io::Datagrams& train, std::span<const std::byte> payload);
+  void carry(const SocketAddress& remote, Source& source, std::span<const std::byte> payload);
   void answer(const SocketAddress& remote, const std::optional<client::Outcome>& refusal);
   void end_idle();
 

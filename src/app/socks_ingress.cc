@@ -16,17 +16,20 @@ std::expected<std::unique_ptr<SocksAssociation>, io::SocketError> SocksAssociati
   // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): the constructor is private.
   std::unique_ptr<SocksAssociation> association(new SocksAssociation(shell));
   SocksAssociation& self = *association;
-  auto socket = io::UdpSocket::bind(
-      shell.loop(), self.buffers_, {.ip = ip, .port = 0},
-      {.receive_buffer_size = 1 << 20, .send_buffer_size = 1 << 20, .is_fragmented = true},
-      {.on_datagrams =
-           [&self](const io::Datagrams& datagrams) {
-             io::for_each_datagram(datagrams, [&](std::span<const std::byte> datagram) {
-               self.receive(datagrams.remote, datagram);
-             });
-           },
-       .on_writable = {},
-       .on_error = {}});
+  auto socket = io::UdpSocket::bind(shell.loop(), self.buffers_, {.ip = ip, .port = 0},
+                                    {.receive_buffer_size = 1 << 20,
+                                     .send_buffer_size = 1 << 20,
+                                     .is_fragmented = true,
+                                     .is_local_told = true},
+                                    {.on_datagrams =
+                                         [&self](const io::Datagrams& datagrams) {
+                                           io::for_each_datagram(
+                                               datagrams, [&](std::span<const std::byte> datagram) {
+                                                 self.receive(datagrams, datagram);
+                                               });
+                                         },
+                                     .on_writable = {},
+                                     .on_error = {}});
   if (!socket) return std::unexpected(socket.error());
   association->socket_ = std::move(*socket);
   return association;
@@ -38,15 +41,17 @@ SocksAssociation::~SocksAssociation() {
   }
 }
 
-void SocksAssociation::receive(const SocketAddress& source, std::span<const std::byte> datagram) {
-  if (!application_) application_ = source;
-  if (source != *application_) return;  // RFC 1928 section 7: others' datagrams are dropped.
+void SocksAssociation::receive(const io::Datagrams& train, std::span<const std::byte> datagram) {
+  if (!application_) application_ = train.remote;
+  if (train.remote != *application_) return;  // RFC 1928 section 7: others' datagrams are dropped.
   const auto parsed = wire::parse_socks_datagram(datagram);
   if (!parsed) return;
+  local_ = train.local;
   auto found = targets_.find(parsed->peer);
   if (found == targets_.end()) {
     if (targets_.size() >= kTargetsMax) return;
-    found = targets_.emplace(parsed->peer, Target{}).first;
+    const path::Allowance icmp_allowance(IcmpAnswers::kSenderRate, shell_.loop().now().instant);
+    found = targets_.emplace(parsed->peer, Target{.icmp_allowance = icmp_allowance}).first;
     found->second.flow = shell_.open(
         parsed->peer, Protocol::udp,
         [this, authority = parsed->peer](const std::optional<client::Outcome>& refusal) {
@@ -56,10 +61,22 @@ void SocksAssociation::receive(const SocketAddress& source, std::span<const std:
   Target& target = found->second;
   if (target.is_refused) return;
   if (target.is_open) {
-    shell_.send_datagram(target.flow, parsed->payload);
+    carry(target, datagram, parsed->payload);
   } else if (target.waiting.size() < kDatagramsWaitingMax) {
-    target.waiting.emplace_back(parsed->payload.begin(), parsed->payload.end());
+    target.waiting.emplace_back(datagram.begin(), datagram.end());
   }
+}
+
+void SocksAssociation::carry(Target& target, std::span<const std::byte> datagram,
+                             std::span<const std::byte> payload) {
+  const auto payload_size_max = shell_.send_datagram(target.flow, payload);
+  if (!payload_size_max || !local_) return;
+  const std::size_t header_size = datagram.size() - payload.size();
+  shell_.icmp().too_large({.source = *application_,
+                           .destination = {.ip = *local_, .port = local().port},
+                           .payload = datagram},
+                          header_size + *payload_size_max, target.icmp_allowance,
+                          shell_.loop().now());
 }
 
 void SocksAssociation::answer(const Authority& authority,
@@ -84,8 +101,9 @@ void SocksAssociation::answer(const Authority& authority,
             {.remote = *application_, .bytes = datagram, .segment_size = datagram.size()});
       },
       [this, authority](bool) { targets_.erase(authority); });
-  for (const std::vector<std::byte>& payload : std::exchange(target.waiting, {})) {
-    shell_.send_datagram(target.flow, payload);
+  for (const std::vector<std::byte>& datagram : std::exchange(target.waiting, {})) {
+    const auto parsed = wire::parse_socks_datagram(datagram);
+    if (parsed) carry(target, datagram, parsed->payload);
   }
 }
 

@@ -6,7 +6,8 @@
 //   The protocol is client::SocksSession's; here are its sockets. CONNECT is held until the
 //   connector has answered, and the reply carries that answer. UDP ASSOCIATE opens a UDP socket
 //   beside the TCP connection, whose end ends it: each target that the application names is a flow
-//   of its own, and only the application's first source address is served.
+//   of its own, and only the application's first source address is served. It is told of datagrams
+//   that do not fit the path (icmp_answers.h); the SOCKS header is a part of what it sends.
 //
 // Limits   connections_max before the answer; targets_max of one association.
 
@@ -16,6 +17,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "app/client_shell.h"
@@ -45,17 +47,21 @@ class SocksAssociation {
     ClientShell::FlowKey flow{};
     bool is_open = false;
     bool is_refused = false;
-    std::deque<std::vector<std::byte>> waiting;
+    std::deque<std::vector<std::byte>> waiting;  // Whole datagrams, which can be parsed.
+    path::Allowance icmp_allowance;
   };
 
   explicit SocksAssociation(ClientShell& shell) : shell_(shell) {}
-  void receive(const SocketAddress& source, std::span<const std::byte> datagram);
+  void receive(const io::Datagrams& train, std::span<const std::byte> datagram);
+  void carry(Target& target, std::span<const std::byte> datagram,
+             std::span<const std::byte> payload);
   void answer(const Authority& authority, const std::optional<client::Outcome>& refusal);
 
   ClientShell& shell_;
   io::UdpBuffers buffers_;
   std::unique_ptr<io::UdpSocket> socket_;
   std::optional<SocketAddress> application_;
+  std::optional<IpAddress> local_;  // That the application sent to last.
   std::map<Authority, Target> targets_;
 };
 

@@ -5,6 +5,7 @@
 
 #include "node/grant_answer.h"
 #include "node/messages.h"
+#include "node/udp_payload.h"
 #include "wire/json.h"
 #include "zt/base/assert.h"
 #include "zt/grant/node_config.h"
@@ -618,12 +619,12 @@ std::optional<ClientNode::FlowDatagram> ClientNode::poll_datagram() {
   return std::nullopt;
 }
 
-void ClientNode::send_datagram(FlowKey flow, std::span<const std::byte> payload) {
+std::optional<std::size_t> ClientNode::send_datagram(FlowKey flow,
+                                                     std::span<const std::byte> payload,
+                                                     const Now& now) {
   const auto stream = flows_.stream_of(flow);
-  if (!stream) return;
-  frame_udp_payload(payload, datagram_);
-  // Dropped when the queue is full or the path too small: so would a router.
-  (void)link_.endpoint().send_datagram(*stream, datagram_);
+  if (!stream) return std::nullopt;
+  return send_udp_payload(link_.endpoint(), *stream, payload, datagram_, now.instant);
 }
 
 client::Status ClientNode::status(const Now& now) const {

@@ -134,7 +134,10 @@ class ClientNode {
     std::span<const std::byte> payload;  // Dies with the next call that is not const.
   };
   [[nodiscard]] std::optional<FlowDatagram> poll_datagram();
-  void send_datagram(FlowKey flow, std::span<const std::byte> payload);
+  // send_datagram is that of ConnectorNode, for a datagram of the application.
+  [[nodiscard]] std::optional<std::size_t> send_datagram(FlowKey flow,
+                                                         std::span<const std::byte> payload,
+                                                         const Now& now);
 
   // --- Status.
 

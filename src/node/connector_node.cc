@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "node/messages.h"
+#include "node/udp_payload.h"
 #include "wire/json.h"
 #include "zt/base/assert.h"
 #include "zt/grant/node_config.h"
@@ -540,14 +541,13 @@ std::optional<ConnectorNode::FlowDatagram> ConnectorNode::poll_datagram(const No
   return std::nullopt;
 }
 
-void ConnectorNode::send_datagram(FlowKey flow, std::span<const std::byte> payload,
-                                  const Now& now) {
+std::optional<std::size_t> ConnectorNode::send_datagram(FlowKey flow,
+                                                        std::span<const std::byte> payload,
+                                                        const Now& now) {
   const auto stream = flows_.stream_of(flow);
-  if (!stream) return;
+  if (!stream) return std::nullopt;
   udp_flows_[flow] = now.instant;
-  frame_udp_payload(payload, datagram_);
-  // Dropped when the queue is full or the path too small: so would a router.
-  (void)link_.endpoint().send_datagram(*stream, datagram_);
+  return send_udp_payload(link_.endpoint(), *stream, payload, datagram_, now.instant);
 }
 
 void ConnectorNode::send_heartbeat(const Now& now) {

@@ -167,8 +167,11 @@ class ConnectorNode {
     std::span<const std::byte> payload;  // Dies with the next call that is not const.
   };
   [[nodiscard]] std::optional<FlowDatagram> poll_datagram(const Now& now);
-  // send_datagram carries a datagram of the resource; what does not fit the path is dropped.
-  void send_datagram(FlowKey flow, std::span<const std::byte> payload, const Now& now);
+  // send_datagram carries a datagram of the resource. What has no room or does not fit is dropped.
+  // It returns how large a payload may be, if this one is larger and its sender is to be told so.
+  [[nodiscard]] std::optional<std::size_t> send_datagram(FlowKey flow,
+                                                         std::span<const std::byte> payload,
+                                                         const Now& now);
 
   // --- For status.
 

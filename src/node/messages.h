@@ -3,14 +3,11 @@
 // node/messages.h: the names of what client and connector, or node and relay, say to each other.
 
 #include <cstdint>
-#include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "zt/base/secret.h"
 #include "zt/http/message.h"
-#include "zt/wire/connect_udp.h"
 #include "zt/wire/draining.h"
 #include "zt/wire/proxy_status.h"
 
@@ -58,14 +55,6 @@ inline constexpr std::uint64_t kStreamConnectError = 0x10f;      // H3_CONNECT_E
       refusal_response(proxy, 503, wire::ProxyError::destination_unavailable, details);
   response.fields.add(std::string(wire::kDrainingField), std::string(wire::kDrainingValue));
   return response;
-}
-
-// frame_udp_payload writes the HTTP Datagram for a UDP payload into `datagram` (RFC 9298 section
-// 5), reusing its memory.
-inline void frame_udp_payload(std::span<const std::byte> payload,
-                              std::vector<std::byte>& datagram) {
-  datagram.assign(1, wire::kUdpContext);
-  datagram.insert(datagram.end(), payload.begin(), payload.end());
 }
 
 }  // namespace zt::node
