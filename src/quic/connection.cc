@@ -536,6 +536,7 @@ std::optional<Transmit> Connection::write(std::span<std::byte> buffer, Instant n
   const std::size_t quantum = ngtcp2_conn_get_send_quantum2(native_.get());
   const std::size_t size_max =
       std::min({buffer.size(), kBatchSizeMax, std::max(quantum, path_payload_size)});
+  turn_size_max_ = size_max;
   const std::span<std::uint8_t> octets(octets_of(buffer), buffer.size());
   std::size_t size = 0;
   std::size_t segment_size = 0;
@@ -669,7 +670,7 @@ std::optional<ngtcp2_ssize> Connection::fill_stream(Filling& filling, ngtcp2_pat
   output_.is_end = false;
   output_.count = 0;
   if (filling.have_streams && can_write_streams() &&
-      application_failure(http3_->next_output(output_)) != 0) {
+      application_failure(http3_->next_output(output_, turn_size_max_)) != 0) {
     return NGTCP2_ERR_CALLBACK_FAILURE;
   }
   if (output_.stream_id < 0 && !filling.try_datagrams) {

@@ -230,6 +230,7 @@ class Connection {
   BlackHoleDetection black_hole_;
   PathSize path_size_;
   std::size_t payload_size_max_ = std::numeric_limits<std::size_t>::max();  // As it says.
+  std::size_t turn_size_max_ = 0;           // Of a stream in the batch that is written.
   Duration rtt_minimum_ = Duration::max();  // Before the first sample.
   // Of write_packet(), kept because clearing them for each packet would cost more than filling
   // them.

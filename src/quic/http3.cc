@@ -15,8 +15,6 @@
 namespace zt::quic {
 namespace {
 
-// A DATA frame carries at most so much; streams take turns more finely than that.
-constexpr std::size_t kBodyTakeMax = 256 << 10;
 constexpr std::size_t kFieldOverhead = 32;      // RFC 9114 section 4.2.2.
 constexpr std::uint64_t kDatagramError = 0x33;  // H3_DATAGRAM_ERROR, RFC 9297 section 5.2.
 constexpr int kStatusFieldsTooLarge = 431;      // RFC 6585 section 5.
@@ -317,13 +315,22 @@ void Http3::stopped_by_peer(std::int64_t stream_id, std::uint64_t code) {
   if (stream->is_announced) tell(StreamStopped{key_of(*stream), code});
 }
 
-Http3Result Http3::next_output(Output& output) {
-  int is_end = 0;
-  const nghttp3_ssize count = nghttp3_conn_writev_stream(
-      session_, &output.stream_id, &is_end, output.pieces.data(), output.pieces.size());
-  output.is_end = is_end != 0;
-  output.count = count > 0 ? static_cast<std::size_t>(count) : 0;
-  return to_result(count);
+Http3Result Http3::next_output(Output& output, std::size_t turn_size_max) {
+  turn_size_max_ = turn_size_max;
+  for (;;) {
+    int is_end = 0;
+    const nghttp3_ssize count = nghttp3_conn_writev_stream(
+        session_, &output.stream_id, &is_end, output.pieces.data(), output.pieces.size());
+    output.is_end = is_end != 0;
+    output.count = count > 0 ? static_cast<std::size_t>(count) : 0;
+    if (count < 0 || output.stream_id >= 0) return to_result(count);
+    const std::optional<std::int64_t> next = turns_.pass();
+    if (!next) return {};
+    if (Stream* stream = find(*next)) {
+      stream->turn.is_waiting = false;
+      resume(*stream);
+    }
+  }
 }
 
 Http3Result Http3::wrote(const Output& output, std::size_t size) {
@@ -436,8 +443,7 @@ void Http3::commit(std::int64_t stream_id, std::size_t size) {
     return;
   }
   stream->send.commit(size);
-  // Fails only for want of memory.
-  if (stream->is_head_sent) (void)nghttp3_conn_resume_stream(session_, stream_id);
+  resume(*stream);
 }
 
 void Http3::finish(std::int64_t stream_id) {
@@ -445,7 +451,7 @@ void Http3::finish(std::int64_t stream_id) {
   if (stream == nullptr || stream->is_finishing || stream->is_sending_over) return;
   stream->is_finishing = true;
   stream->is_writable_wanted = false;
-  if (stream->is_head_sent) (void)nghttp3_conn_resume_stream(session_, stream_id);
+  resume(*stream);
 }
 
 bool Http3::is_send_drained(std::int64_t stream_id) const {
@@ -644,15 +650,23 @@ std::ptrdiff_t Http3::read_body(std::int64_t stream_id, std::span<nghttp3_vec> p
                                 bool& is_end) {
   Stream* stream = find(stream_id);
   if (stream == nullptr) return NGHTTP3_ERR_WOULDBLOCK;
+  if (!stream->send.has_untaken() && !stream->is_finishing) {
+    turns_.leave(stream_id);
+    return NGHTTP3_ERR_WOULDBLOCK;
+  }
+  const std::size_t turn_size = std::min(stream->send.untaken_size(), turn_size_max_);
+  if (!turns_.ask(stream_id, stream->turn, turn_size)) return NGHTTP3_ERR_WOULDBLOCK;
   std::array<std::span<const std::byte>, Output::kPiecesMax> views;
   const std::size_t views_max = std::min(pieces.size(), views.size());
-  const std::size_t count = stream->send.take(std::span(views).first(views_max), kBodyTakeMax);
+  const std::size_t count = stream->send.take(std::span(views).first(views_max), turn_size);
+  std::size_t size = 0;
   for (std::size_t i = 0; i < count; ++i) {
     pieces[i] = {octets_of(views[i].data()), views[i].size()};
+    size += views[i].size();
   }
+  StreamTurns::charge(stream->turn, size);
   tell_writable(*stream);
   is_end = stream->is_finishing && !stream->send.has_untaken();
-  if (count == 0 && !is_end) return NGHTTP3_ERR_WOULDBLOCK;
   return static_cast<std::ptrdiff_t>(count);
 }
 
@@ -754,6 +768,14 @@ void Http3::stop_sending(Stream& stream) {
   stream.is_writable_wanted = false;
   nghttp3_conn_shutdown_stream_write(session_, stream.id);
   stream.send.drop();
+}
+
+// resume lets nghttp3 ask the stream for bytes, unless it has asked and the stream waits.
+void Http3::resume(const Stream& stream) {
+  // Fails only for want of memory.
+  if (stream.is_head_sent && !stream.turn.is_waiting) {
+    (void)nghttp3_conn_resume_stream(session_, stream.id);
+  }
 }
 
 // settle tells the user of the end of a stream, or removes one that the user never heard of. The

@@ -16,8 +16,10 @@
 //   window when it is read for the first time, and takes it away when it ends. Credit cannot be
 //   taken back from the peer: the next that is given is kept until that is settled.
 //
-//   All streams share the connection in turns: nghttp3's priorities are set to "incremental" on
-//   both sides (RFC 9218 section 4.2).
+//   Bodies share the connection in turns of `turn_size_max` (quic/stream_turns.h): a stream whose
+//   turn it is not has nothing to send, if nghttp3 asks. What nghttp3 itself has to interleave, the
+//   ends of turns and heads of messages, it takes evenly: its priorities are set to "incremental"
+//   on both sides (RFC 9218 section 4.2).
 //
 //   A stream lives until the transport has closed it, the user has read what arrived, and the user
 //   has been told (StreamClosed). Only then may the peer open another, so that a peer cannot make
@@ -44,6 +46,7 @@
 #include "quic/context.h"
 #include "quic/endpoint.h"
 #include "quic/stream.h"
+#include "quic/stream_turns.h"
 
 namespace zt::quic {
 
@@ -93,7 +96,8 @@ class Http3 {
     std::size_t count = 0;
     std::array<nghttp3_vec, kPiecesMax> pieces{};
   };
-  [[nodiscard]] Http3Result next_output(Output& output);
+  // next_output gives each stream turns of `turn_size_max` bytes.
+  [[nodiscard]] Http3Result next_output(Output& output, std::size_t turn_size_max);
   // wrote says that `size` bytes of `output` went into a packet, and its end if all of it did.
   [[nodiscard]] Http3Result wrote(const Output& output, std::size_t size);
   // block says that the peer's flow control holds the stream back; unblock() undoes it.
@@ -167,6 +171,7 @@ class Http3 {
     bool is_writable_wanted = false;
     bool is_transport_closed = false;
     bool is_closed_told = false;
+    StreamTurns::Place turn;
     std::uint64_t sent_size = 0;          // Bytes of the QUIC stream, framing included.
     std::uint64_t acknowledged_size = 0;  // Likewise.
     std::size_t reserved_size = 0;        // What it added to the connection's window.
@@ -209,6 +214,7 @@ class Http3 {
   void drop_received(Stream& stream);
   void stop_sending(Stream& stream);
   void settle(Stream& stream);
+  void resume(const Stream& stream);
 
   ConnectionKey connection_;
   bool is_server_;
@@ -218,6 +224,8 @@ class Http3 {
   bool is_announced_ = false;
   Peer peer_;
   std::unordered_map<std::int64_t, std::unique_ptr<Stream>> streams_;
+  StreamTurns turns_;
+  std::size_t turn_size_max_ = 0;  // Of the call of next_output().
   Fifo<QueuedDatagram> datagrams_to_send_;
   std::size_t datagrams_received_count_ = 0;
   std::size_t reserved_size_ = 0;      // Of all streams.

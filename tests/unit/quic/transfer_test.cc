@@ -386,6 +386,42 @@ TEST_CASE("streams share the connection fairly, in both directions") {
   }
 }
 
+TEST_CASE("a request beside bulk streams waits for what is under way, and for no round of them") {
+  Quality quality;
+  quality.rate_bytes_per_s = 12'500'000;
+  quality.delay = microseconds(100);
+  quality.queue_size_max = 600'000;
+  quality.datagram_size_max = 1472;
+  Pair pair(client_config(), server_config(), quality);
+  pair.connect();
+  const auto [at_client, at_server] = pair.open_both();
+  std::vector<std::unique_ptr<Exchange>> bulks;
+  for (int i = 0; i < 16; ++i) {
+    bulks.push_back(std::make_unique<Exchange>(pair, pair.open_both(), 256 << 20));
+  }
+  const auto run = [&](Duration duration, const auto& is_done) {
+    return pair.network.run(duration, [&] {
+      for (auto& bulk : bulks) {
+        bulk->up.push();
+        bulk->up_reader.pull();
+      }
+      return is_done();
+    });
+  };
+  const auto never = [] { return false; };
+  (void)run(seconds(2), never);
+  for (int i = 0; i < 50; ++i) {
+    (void)run(milliseconds(i % 10), never);
+    const Instant begin = pair.network.now();
+    REQUIRE_FALSE(pair.client->writable(at_client).empty());
+    pair.client->commit(at_client, 1);
+    REQUIRE(run(seconds(1), [&] { return !pair.server->readable(at_server).bytes.empty(); }));
+    pair.server->consume(at_server, 1);
+    // Some 4 ms are in flight; a round would be another 16.
+    CHECK(pair.network.now() - begin < milliseconds(8));
+  }
+}
+
 TEST_CASE("a bulk connection does not starve another") {
   Pair pair;
   pair.connect();
