@@ -97,6 +97,7 @@ class Topology {
     SocketAddress source;
     SocketAddress target;
     std::optional<Arrival> arrival;  // It never left the LAN or the NAT.
+    Duration detour{};               // To the NAT and back: more than jitter.
   };
 
   std::optional<Departure> depart(std::size_t end, const SocketAddress& target, Instant now) {
@@ -104,18 +105,18 @@ class Topology {
     const bool is_shared = options_.is_one_nat;
     if (is_shared && target == hosts_[other]) {
       if (options_.is_lan_isolated) return std::nullopt;
-      return Departure{hosts_[end], target, Arrival{other, hosts_[end]}};
+      return Departure{hosts_[end], target, Arrival{other, hosts_[end]}, {}};
     }
     Nat* nat = nat_of(end);
-    if (nat == nullptr) return Departure{hosts_[end], target, std::nullopt};
+    if (nat == nullptr) return Departure{hosts_[end], target, std::nullopt, {}};
     if (target.ip == nat->config().external) {
       const auto turned = nat->hairpin(hosts_[end], target, now);
       if (!turned || turned->destination != hosts_[other]) return std::nullopt;
-      return Departure{turned->source, target, Arrival{other, turned->source}};
+      return Departure{turned->source, target, Arrival{other, turned->source}, milliseconds(3)};
     }
     const auto source = nat->outbound(hosts_[end], target, now);
     if (!source) return std::nullopt;
-    return Departure{*source, target, std::nullopt};
+    return Departure{*source, target, std::nullopt, {}};
   }
 
   // arrive says who gets a packet that came over the public network.
@@ -351,7 +352,7 @@ class Run {
     const auto departure = topology.depart(end, probe.target, now.instant);
     if (!departure || is_blocked || draw() < loss) return;
     const Duration jitter = milliseconds(random_.below(3));
-    after(delay + jitter, [this, departure, bytes] {
+    after(delay + departure->detour + jitter, [this, departure, bytes] {
       const auto arrival = topology.arrive(*departure, now.instant);
       if (!arrival || is_blocked) return;
       if (is_raced) {
