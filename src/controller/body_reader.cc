@@ -219,16 +219,16 @@ void BodyReader::checked_text(const char* member, std::string& target, const Tex
 }
 
 std::optional<Json> BodyReader::object(const char* member, Presence presence) {
-  const Json* const value = find(member, presence);
+  Json* const value = find(member, presence);
   if (value == nullptr) return std::nullopt;
-  if (value->is_object()) return *value;
+  if (value->is_object()) return std::move(*value);
   complain(member, "must be an object");
   return std::nullopt;
 }
 
 std::vector<Json> BodyReader::objects(const char* member, std::size_t count_max,
                                       Presence presence) {
-  const Json* const value = find(member, presence);
+  Json* const value = find(member, presence);
   if (value == nullptr) return {};
   if (!value->is_array() || value->size() > count_max) {
     complain(member, fmt::format("must be a list of at most {} objects", count_max));
@@ -239,7 +239,7 @@ std::vector<Json> BodyReader::objects(const char* member, std::size_t count_max,
     complain(member, "must hold objects only");
     return {};
   }
-  return value->get<std::vector<Json>>();
+  return std::move(value->get_ref<Json::array_t&>());
 }
 
 void BodyReader::complain(std::string_view member, std::string_view complaint) {
@@ -265,7 +265,7 @@ Attempt<void> BodyReader::done() const {
   return {};
 }
 
-const Json* BodyReader::find(const char* member, Presence presence) {
+Json* BodyReader::find(const char* member, Presence presence) {
   known_.insert(member);
   const auto found = object_.find(member);
   if (found != object_.end()) return &*found;

@@ -89,7 +89,7 @@ class BodyReader {
         presence);
   }
 
-  // object and objects return nested objects for nested().
+  // object and objects take nested objects out, for nested(): each is there once.
   [[nodiscard]] std::optional<wire::Json> object(const char* member, Presence presence);
   [[nodiscard]] std::vector<wire::Json> objects(const char* member, std::size_t count_max,
                                                 Presence presence);
@@ -107,7 +107,7 @@ class BodyReader {
   BodyReader(wire::Json object, bool is_patch, std::string prefix, UnixTime now);
 
   // member returns the value to read, or null if there is nothing to do.
-  [[nodiscard]] const wire::Json* find(const char* member, Presence presence);
+  [[nodiscard]] wire::Json* find(const char* member, Presence presence);
   [[nodiscard]] std::string full_name(std::string_view member) const;
 
   wire::Json object_;
