@@ -44,6 +44,12 @@ class NodeDriver {
  public:
   using Effect = typename Node::Effect;
 
+  // A request that has to wake four threads up on its way there and back loses some 0.2 ms; beyond
+  // 1 ms polling would burn much for little.
+  static constexpr Duration kNearRttMax = std::chrono::milliseconds(1);
+  // As long as a request through two near nodes and its service take on a busy machine.
+  static constexpr Duration kBusyPollMax = std::chrono::microseconds(300);
+
   // `loop`, `node` and `port` outlive the driver. `on_effect` carries one effect out; it may change
   // the node. `on_settle`, if not empty, runs after the effects, before sending.
   NodeDriver(io::Loop& loop, Node& node,
@@ -124,11 +130,6 @@ class NodeDriver {
   static constexpr std::size_t kBufferSize = 65536 + 8952;
   // 8 batches are some 500 KB, a millisecond of sending; after that what was received has its turn.
   static constexpr int kTransmitsPerTurnMax = 8;
-  // A request that has to wake four threads up on its way there and back loses some 0.2 ms; beyond
-  // 1 ms polling would burn much for little.
-  static constexpr Duration kNearRttMax = std::chrono::milliseconds(1);
-  // As long as a request through two near nodes and its service take on a busy machine.
-  static constexpr Duration kBusyPollMax = std::chrono::microseconds(300);
 
   void expire() {
     node_.handle_timeout(loop_.now());

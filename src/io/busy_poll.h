@@ -29,7 +29,7 @@ class BusyPoll {
     window_max_ = window_max;
     window_ = std::min(window_, window_max);
   }
-  [[nodiscard]] bool is_allowed() const { return window_max_ > Duration::zero(); }
+  [[nodiscard]] Duration window_max() const { return window_max_; }
 
   // window is how long to poll before the next sleep.
   [[nodiscard]] Duration window() const { return window_; }

@@ -136,7 +136,7 @@ class Loop::Poller {
         timeout.reset();
       }
     }
-    const bool may_poll = may_wait && busy_poll.is_allowed();
+    const bool may_poll = may_wait && busy_poll.window_max() > Duration::zero();
     const int count = may_poll ? poll_and_wait(events, timeout) : wait(events, timeout);
     return events.first(static_cast<std::size_t>(std::max(count, 0)));
   }
@@ -265,6 +265,10 @@ bool Loop::try_turn() {
 
 void Loop::set_busy_poll_max(Duration window_max) {
   poller_->busy_poll.allow(window_max);
+}
+
+Duration Loop::busy_poll_max() const {
+  return poller_->busy_poll.window_max();
 }
 
 void Loop::stop() {

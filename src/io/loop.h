@@ -93,6 +93,7 @@ class Loop {
   // set_busy_poll_max lets a wait poll for up to `window_max` before it sleeps, as long as waits
   // turn out to be that short; zero, as at first, never. What a loop polls it is billed for.
   void set_busy_poll_max(Duration window_max);
+  [[nodiscard]] Duration busy_poll_max() const;
 
   // stop makes run() return at the end of its turn. Safe from any thread and from callbacks.
   void stop();

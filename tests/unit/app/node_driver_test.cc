@@ -20,8 +20,11 @@ struct FakeNode {
   std::optional<Effect> poll_effect(const Now& /*now*/) { return std::nullopt; }
   std::optional<quic::Transmit> poll_transmit(std::span<std::byte> /*buffer*/, const Now&) {
     if (targets.empty()) return std::nullopt;
-    const quic::Transmit transmit{
-        .remote = targets.front(), .size = 100, .segment_size = 100, .ecn = 0};
+    const quic::Transmit transmit{.remote = targets.front(),
+                                  .size = 100,
+                                  .segment_size = 100,
+                                  .ecn = 0,
+                                  .rtt_minimum = rtt_minimum};
     targets.pop_front();
     return transmit;
   }
@@ -29,6 +32,7 @@ struct FakeNode {
 
   std::deque<SocketAddress> targets;
   std::vector<SocketAddress> heard;
+  Duration rtt_minimum = Duration::max();
   bool has_left = false;
 };
 
@@ -77,6 +81,31 @@ TEST_CASE("what is for a TCP link never leaves by UDP", "[threat]") {
   CHECK(world.node.targets.empty());
   CHECK((*world.port)->statistics().bytes_sent == 0);
   CHECK((*world.port)->statistics().datagrams_dropped_error == 0);
+}
+
+TEST_CASE("the loop may poll while the peer that was sent to is near, if that is wanted") {
+  using Driver = NodeDriver<FakeNode>;
+  struct Row {
+    Duration rtt_minimum;
+    Duration busy_poll_max;
+  };
+  for (const bool is_wanted : {false, true}) {
+    CAPTURE(is_wanted);
+    World world;
+    if (!world.port) SKIP("this machine has no IPv6");
+    if (is_wanted) world.driver.use_busy_polling();
+    for (const Row& row :
+         {Row{Duration::max(), Duration::zero()}, Row{Driver::kNearRttMax, Driver::kBusyPollMax},
+          Row{Duration::max(), Driver::kBusyPollMax},  // Says nothing.
+          Row{Driver::kNearRttMax + Duration(1), Duration::zero()}}) {
+      CAPTURE(row.rtt_minimum);
+      world.node.rtt_minimum = row.rtt_minimum;
+      world.node.targets = {node::link_address(1)};
+      world.driver.settle();
+      (void)world.loop.try_turn();
+      CHECK(world.loop.busy_poll_max() == (is_wanted ? row.busy_poll_max : Duration::zero()));
+    }
+  }
 }
 
 }  // namespace
