@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "app/udp_ingress.h"
+
 namespace zt::app {
 
 std::expected<std::unique_ptr<TcpForward>, io::SocketError> TcpForward::open(
@@ -53,20 +55,11 @@ std::expected<std::unique_ptr<UdpForward>, io::SocketError> UdpForward::open(
   // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): the constructor is private.
   std::unique_ptr<UdpForward> forward(new UdpForward(shell, target));
   UdpForward& self = *forward;
-  auto socket = io::UdpSocket::bind(shell.loop(), self.buffers_, local,
-                                    {.receive_buffer_size = 1 << 20,
-                                     .send_buffer_size = 1 << 20,
-                                     .is_fragmented = true,
-                                     .is_local_told = true},
-                                    {.on_datagrams =
-                                         [&self](const io::Datagrams& datagrams) {
-                                           io::for_each_datagram(
-                                               datagrams, [&](std::span<const std::byte> payload) {
-                                                 self.receive(datagrams, payload);
-                                               });
-                                         },
-                                     .on_writable = {},
-                                     .on_error = {}});
+  auto socket =
+      open_udp_ingress(shell.loop(), self.buffers_, local,
+                       [&self](const io::Datagrams& train, std::span<const std::byte> payload) {
+                         self.receive(train, payload);
+                       });
   if (!socket) return std::unexpected(socket.error());
   forward->socket_ = std::move(*socket);
   return forward;

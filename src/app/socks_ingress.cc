@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "app/udp_ingress.h"
 #include "zt/base/bytes.h"
 #include "zt/wire/socks5.h"
 
@@ -16,20 +17,11 @@ std::expected<std::unique_ptr<SocksAssociation>, io::SocketError> SocksAssociati
   // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): the constructor is private.
   std::unique_ptr<SocksAssociation> association(new SocksAssociation(shell));
   SocksAssociation& self = *association;
-  auto socket = io::UdpSocket::bind(shell.loop(), self.buffers_, {.ip = ip, .port = 0},
-                                    {.receive_buffer_size = 1 << 20,
-                                     .send_buffer_size = 1 << 20,
-                                     .is_fragmented = true,
-                                     .is_local_told = true},
-                                    {.on_datagrams =
-                                         [&self](const io::Datagrams& datagrams) {
-                                           io::for_each_datagram(
-                                               datagrams, [&](std::span<const std::byte> datagram) {
-                                                 self.receive(datagrams, datagram);
-                                               });
-                                         },
-                                     .on_writable = {},
-                                     .on_error = {}});
+  auto socket =
+      open_udp_ingress(shell.loop(), self.buffers_, {.ip = ip, .port = 0},
+                       [&self](const io::Datagrams& train, std::span<const std::byte> datagram) {
+                         self.receive(train, datagram);
+                       });
   if (!socket) return std::unexpected(socket.error());
   association->socket_ = std::move(*socket);
   return association;
