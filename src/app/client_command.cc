@@ -236,10 +236,10 @@ CLI::App* add_query(CLI::App& client, Chosen& chosen, const char* name, const ch
   return command;
 }
 
-void add_netcheck(CLI::App& client, Chosen& chosen) {
+void add_netcheck(CLI::App& parent, Chosen& chosen) {
   auto query = std::make_shared<Query>();
   CLI::App* command =
-      add_query(client, chosen, "netcheck", "Show what the network allows: UDP, NAT, direct paths",
+      add_query(parent, chosen, "netcheck", "Show what the network allows: UDP, NAT, direct paths",
                 query, netcheck);
   query->add_json_to(*command);
   command->footer(
@@ -290,6 +290,7 @@ void add_client_commands(CLI::App& app, Chosen& chosen) {
                            "Show what was tried to reach each connector directly");
   status->add_json_to(*status_command);
   add_netcheck(*client, chosen);
+  add_netcheck(app, chosen);  // Who asks what the network allows may not think of a client.
   auto resources = std::make_shared<Query>();
   resources->add_json_to(
       *add_query(*client, chosen, "resources", "List what you may reach", resources,

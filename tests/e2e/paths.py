@@ -108,6 +108,10 @@ def says_what_the_network_allows(home):
     text = home.client("netcheck").stdout
     home.check("netcheck says it to people, and what will happen",
                "no NAT" in text and "direct paths are likely with any peer" in text, text)
+    socket = home.control_socket("laptop")
+    short = home.run("laptop", home.zt, "netcheck", "--socket", socket).stdout
+    home.check("zt netcheck is the same question", "direct paths are likely with any peer" in short,
+               short)
 
 
 def says_what_a_nat_does(home):
