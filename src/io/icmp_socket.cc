@@ -5,11 +5,10 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 
+#include "io/control_message.h"
 #include "io/native_address.h"
 
 namespace zt::io {
@@ -29,42 +28,19 @@ bool let_nothing_in(int socket, IcmpSocket::Family family) {
   return ::setsockopt(socket, IPPROTO_ICMPV6, ICMP6_FILTER, &filter, sizeof filter) == 0;
 }
 
-// SourceControl is the ancillary data that chooses a message's source address.
-class SourceControl {
- public:
-  explicit SourceControl(const IpAddress& source) {
-    if (source.is_v4()) {
-      in_pktinfo info{};
-      std::copy_n(source.octets().begin(), sizeof info.ipi_spec_dst, octets_of(info.ipi_spec_dst));
-      set(IPPROTO_IP, IP_PKTINFO, info);
-    } else {
-      in6_pktinfo info{};
-      std::copy_n(source.octets().begin(), sizeof info.ipi6_addr, octets_of(info.ipi6_addr));
-      set(IPPROTO_IPV6, IPV6_PKTINFO, info);
-    }
+// choose_source makes the message leave from `source`.
+void choose_source(ControlWriter& controls, const IpAddress& source) {
+  const std::span<const std::uint8_t> octets = source.octets();
+  if (source.is_v4()) {
+    in_pktinfo info{};
+    std::memcpy(&info.ipi_spec_dst, octets.data(), sizeof info.ipi_spec_dst);
+    controls.add(IPPROTO_IP, IP_PKTINFO, info);
+  } else {
+    in6_pktinfo info{};
+    std::memcpy(&info.ipi6_addr, octets.data(), sizeof info.ipi6_addr);
+    controls.add(IPPROTO_IPV6, IPV6_PKTINFO, info);
   }
-  void attach_to(msghdr& message) {
-    message.msg_control = bytes_.data();
-    message.msg_controllen = size_;
-  }
-
- private:
-  template <class Address>
-  static std::uint8_t* octets_of(Address& address) {
-    // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): a byte may alias any object.
-    return reinterpret_cast<std::uint8_t*>(&address);
-  }
-  template <class Info>
-  void set(int level, int type, const Info& info) {
-    const cmsghdr header{.cmsg_len = CMSG_LEN(sizeof info), .cmsg_level = level, .cmsg_type = type};
-    std::memcpy(bytes_.data(), &header, sizeof header);
-    std::memcpy(bytes_.data() + CMSG_LEN(0), &info, sizeof info);
-    size_ = CMSG_SPACE(sizeof info);
-  }
-
-  alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(in6_pktinfo))> bytes_{};
-  std::size_t size_ = 0;
-};
+}
 
 }  // namespace
 
@@ -90,8 +66,9 @@ std::expected<void, SocketError> IcmpSocket::send(const IpAddress& source,
   header.msg_namelen = remote.size;
   header.msg_iov = &vector;
   header.msg_iovlen = 1;
-  SourceControl control(source);
-  control.attach_to(header);
+  Control control{};
+  ControlWriter controls(header, control);
+  choose_source(controls, source);
   ssize_t sent = 0;
   do {
     sent = ::sendmsg(socket_.number(), &header, 0);

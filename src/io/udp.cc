@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "io/control_message.h"
 #include "io/descriptor.h"
 #include "io/native_address.h"
 #include "zt/base/assert.h"
@@ -22,12 +23,6 @@ constexpr std::size_t kTrainSendSizeMax = 65000;
 constexpr unsigned kEcnMask = 3;
 // 64 datagrams in a turn where each comes alone.
 constexpr int kReceivesPerTurnMax = 4;
-
-// Room for what the kernel tells about a train (its segment size, its ECN mark, its local address),
-// and for what we tell about one.
-struct alignas(cmsghdr) Control {
-  std::array<std::byte, CMSG_SPACE(sizeof(int)) * 2 + CMSG_SPACE(sizeof(in6_pktinfo))> bytes;
-};
 
 std::size_t segment_count(const Datagrams& train) {
   if (train.bytes.empty()) return 1;
@@ -123,29 +118,6 @@ void read_controls(msghdr& message, Datagrams& train) {
   }
   train.segment_size = std::min(train.segment_size, train.bytes.size());
 }
-
-// ControlWriter puts options beside the bytes of one message.
-class ControlWriter {
- public:
-  explicit ControlWriter(msghdr& message, Control& control) : message_(message) {
-    message_.msg_control = control.bytes.data();
-    message_.msg_controllen = 0;
-  }
-
-  template <class T>
-  void add(int level, int type, T value) {
-    auto* place = static_cast<std::byte*>(message_.msg_control) + message_.msg_controllen;
-    const cmsghdr header{
-        .cmsg_len = CMSG_LEN(sizeof value), .cmsg_level = level, .cmsg_type = type};
-    std::memset(place, 0, CMSG_SPACE(sizeof value));
-    std::memcpy(place, &header, sizeof header);
-    std::memcpy(place + CMSG_LEN(0), &value, sizeof value);
-    message_.msg_controllen += CMSG_SPACE(sizeof value);
-  }
-
- private:
-  msghdr& message_;
-};
 
 void add_ecn(ControlWriter& controls, bool is_v4, std::uint8_t ecn) {
   if (ecn == 0) return;
