@@ -479,9 +479,7 @@ std::expected<void, MigrateError> Connection::take_path(const SocketAddress& rem
   switch (result) {
     case 0:
       migration_ = Migration{number_of(path), remote};
-      remote_ = remote;
-      black_hole_.path_changed();
-      path_size_.path_changed();
+      take_remote(remote);
       return {};
     case NGTCP2_ERR_CONN_ID_BLOCKED:
       return std::unexpected(MigrateError::blocked);
@@ -512,12 +510,17 @@ void Connection::path_validated(const ngtcp2_path& path, ngtcp2_path_validation_
   }
 }
 
+// take_remote forgets what was found out about the path to another address.
+void Connection::take_remote(const SocketAddress& remote) {
+  remote_ = remote;
+  black_hole_.path_changed();
+  path_size_.path_changed();
+}
+
 void Connection::announce_remote(PathNumber path) {
   const std::optional<SocketAddress> remote = paths_.remote_of(path);
   if (!remote) return;
-  remote_ = *remote;
-  black_hole_.path_changed();
-  path_size_.path_changed();
+  take_remote(*remote);
   if (!is_ready_ || *remote == remote_announced_) return;
   remote_announced_ = *remote;
   context_.events.push(ConnectionMoved{key_, *remote});
@@ -536,7 +539,7 @@ std::optional<Transmit> Connection::write(std::span<std::byte> buffer, Instant n
   const std::size_t quantum = ngtcp2_conn_get_send_quantum2(native_.get());
   const std::size_t size_max =
       std::min({buffer.size(), kBatchSizeMax, std::max(quantum, path_payload_size)});
-  turn_size_max_ = size_max;
+  if (http3_ != nullptr) http3_->set_turn_size_max(size_max);
   const std::span<std::uint8_t> octets(octets_of(buffer), buffer.size());
   std::size_t size = 0;
   std::size_t segment_size = 0;
@@ -670,7 +673,7 @@ std::optional<ngtcp2_ssize> Connection::fill_stream(Filling& filling, ngtcp2_pat
   output_.is_end = false;
   output_.count = 0;
   if (filling.have_streams && can_write_streams() &&
-      application_failure(http3_->next_output(output_, turn_size_max_)) != 0) {
+      application_failure(http3_->next_output(output_)) != 0) {
     return NGTCP2_ERR_CALLBACK_FAILURE;
   }
   if (output_.stream_id < 0 && !filling.try_datagrams) {

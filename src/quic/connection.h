@@ -166,6 +166,7 @@ class Connection {
   void become_ready();
   [[nodiscard]] std::expected<void, MigrateError> take_path(const SocketAddress& remote,
                                                             bool is_immediate, Instant now);
+  void take_remote(const SocketAddress& remote);
   void announce_remote(PathNumber path);
   [[nodiscard]] PathNumber current_path() const;
   [[nodiscard]] std::optional<Transmit> write_held(std::span<std::byte> buffer);
@@ -230,7 +231,6 @@ class Connection {
   BlackHoleDetection black_hole_;
   PathSize path_size_;
   std::size_t payload_size_max_ = std::numeric_limits<std::size_t>::max();  // As it says.
-  std::size_t turn_size_max_ = 0;           // Of a stream in the batch that is written.
   Duration rtt_minimum_ = Duration::max();  // Before the first sample.
   // Of write_packet(), kept because clearing them for each packet would cost more than filling
   // them.

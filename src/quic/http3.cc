@@ -315,8 +315,7 @@ void Http3::stopped_by_peer(std::int64_t stream_id, std::uint64_t code) {
   if (stream->is_announced) tell(StreamStopped{key_of(*stream), code});
 }
 
-Http3Result Http3::next_output(Output& output, std::size_t turn_size_max) {
-  turn_size_max_ = turn_size_max;
+Http3Result Http3::next_output(Output& output) {
   for (;;) {
     int is_end = 0;
     const nghttp3_ssize count = nghttp3_conn_writev_stream(

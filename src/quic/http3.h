@@ -96,8 +96,9 @@ class Http3 {
     std::size_t count = 0;
     std::array<nghttp3_vec, kPiecesMax> pieces{};
   };
-  // next_output gives each stream turns of `turn_size_max` bytes.
-  [[nodiscard]] Http3Result next_output(Output& output, std::size_t turn_size_max);
+  // set_turn_size_max says how many bytes of a stream next_output gives out in one turn.
+  void set_turn_size_max(std::size_t turn_size_max) { turn_size_max_ = turn_size_max; }
+  [[nodiscard]] Http3Result next_output(Output& output);
   // wrote says that `size` bytes of `output` went into a packet, and its end if all of it did.
   [[nodiscard]] Http3Result wrote(const Output& output, std::size_t size);
   // block says that the peer's flow control holds the stream back; unblock() undoes it.
@@ -225,7 +226,7 @@ class Http3 {
   Peer peer_;
   std::unordered_map<std::int64_t, std::unique_ptr<Stream>> streams_;
   StreamTurns turns_;
-  std::size_t turn_size_max_ = 0;  // Of the call of next_output().
+  std::size_t turn_size_max_ = kChunkSizeSmall;  // Until it is said.
   Fifo<QueuedDatagram> datagrams_to_send_;
   std::size_t datagrams_received_count_ = 0;
   std::size_t reserved_size_ = 0;      // Of all streams.
