@@ -91,11 +91,12 @@ void ClientShell::attach_datagrams(FlowKey key, OnDatagram on_datagram, OnEnd on
 }
 
 std::optional<std::size_t> ClientShell::send_datagram(FlowKey key,
-                                                      std::span<const std::byte> payload) {
+                                                      std::span<const std::byte> payload,
+                                                      const Now& now) {
   Flow* flow = find(key);
   if (flow == nullptr) return std::nullopt;
   flow->bytes_up += payload.size();
-  const auto payload_size_max = node_.send_datagram(key, payload, loop_.now());
+  const auto payload_size_max = node_.send_datagram(key, payload, now);
   host_.settle();
   return payload_size_max;
 }

@@ -80,7 +80,8 @@ class ClientShell {
   // send_datagram returns how large a payload may be, if this one is larger and the application is
   // to be told so, by icmp().
   [[nodiscard]] std::optional<std::size_t> send_datagram(FlowKey key,
-                                                         std::span<const std::byte> payload);
+                                                         std::span<const std::byte> payload,
+                                                         const Now& now);
   [[nodiscard]] IcmpAnswers& icmp() { return icmp_; }
 
   [[nodiscard]] const node::ClientNode& node() const { return node_; }

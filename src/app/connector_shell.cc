@@ -140,8 +140,9 @@ void ConnectorShell::dial_udp(Node::FlowKey key, const SocketAddress& remote, co
       {.receive_buffer_size = 1 << 20, .send_buffer_size = 1 << 20, .is_fragmented = true},
       {.on_datagrams =
            [this, key, &target](const io::Datagrams& datagrams) {
+             const Now arrived = loop_.now();
              io::for_each_datagram(datagrams, [&](std::span<const std::byte> payload) {
-               answer_datagram(key, target, payload);
+               answer_datagram(key, target, payload, arrived);
              });
              host_.settle();
            },
@@ -158,8 +159,7 @@ void ConnectorShell::dial_udp(Node::FlowKey key, const SocketAddress& remote, co
 
 // The resource has sent `payload` to the socket of the flow.
 void ConnectorShell::answer_datagram(Node::FlowKey key, Flow& flow,
-                                     std::span<const std::byte> payload) {
-  const Now now = loop_.now();
+                                     std::span<const std::byte> payload, const Now& now) {
   flow.bytes_down += payload.size();
   const auto payload_size_max = node_.send_datagram(key, payload, now);
   if (!payload_size_max) return;

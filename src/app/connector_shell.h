@@ -73,7 +73,8 @@ class ConnectorShell {
   void carry_out(Node::Effect& effect, const Now& now);
   void dial(const Node::DialWanted& wanted, const Now& now);
   void dial_udp(Node::FlowKey key, const SocketAddress& remote, const Now& now);
-  void answer_datagram(Node::FlowKey key, Flow& flow, std::span<const std::byte> payload);
+  void answer_datagram(Node::FlowKey key, Flow& flow, std::span<const std::byte> payload,
+                       const Now& now);
   void open(const Node::FlowOpened& opened);
   void abandon(Node::FlowKey key, connector::FlowEnd cause, const Now& now);
   void end(Node::FlowKey key, const io::Splice::Report& report);

@@ -76,36 +76,36 @@ UdpForward::~UdpForward() {
 
 void UdpForward::receive(const io::Datagrams& train, std::span<const std::byte> payload) {
   const SocketAddress& remote = train.remote;
-  const Instant now = shell_.loop().now().instant;
+  const Now now = shell_.loop().now();
   auto found = sources_.find(remote);
   if (found == sources_.end()) {
     if (sources_.size() >= kSourcesMax) return;  // Dropped, as by a full NAT.
-    const path::Allowance icmp_allowance(IcmpAnswers::kSenderRate, now);
+    const path::Allowance icmp_allowance(IcmpAnswers::kSenderRate, now.instant);
     found = sources_.emplace(remote, Source{.icmp_allowance = icmp_allowance}).first;
     found->second.flow = shell_.open(
         target_, Protocol::udp,
         [this, remote](const std::optional<client::Outcome>& refusal) { answer(remote, refusal); });
-    if (!timer_.is_armed()) timer_.arm(now + kIdleTimeout);
+    if (!timer_.is_armed()) timer_.arm(now.instant + kIdleTimeout);
   }
   Source& source = found->second;
   if (source.is_refused) return;
-  source.expires = now + kIdleTimeout;
+  source.expires = now.instant + kIdleTimeout;
   source.local = train.local;
   if (source.is_open) {
-    carry(remote, source, payload);
+    carry(remote, source, payload, now);
   } else if (source.waiting.size() < kDatagramsWaitingMax) {
     source.waiting.emplace_back(payload.begin(), payload.end());
   }
 }
 
 void UdpForward::carry(const SocketAddress& remote, Source& source,
-                       std::span<const std::byte> payload) {
-  const auto payload_size_max = shell_.send_datagram(source.flow, payload);
+                       std::span<const std::byte> payload, const Now& now) {
+  const auto payload_size_max = shell_.send_datagram(source.flow, payload, now);
   if (!payload_size_max || !source.local) return;
   shell_.icmp().too_large({.source = remote,
                            .destination = {.ip = *source.local, .port = local().port},
                            .payload = payload},
-                          *payload_size_max, source.icmp_allowance, shell_.loop().now());
+                          *payload_size_max, source.icmp_allowance, now);
 }
 
 void UdpForward::answer(const SocketAddress& remote,
@@ -136,7 +136,7 @@ void UdpForward::answer(const SocketAddress& remote,
       },
       [this, remote](bool) { sources_.erase(remote); });
   for (const std::vector<std::byte>& payload : std::exchange(source.waiting, {})) {
-    carry(remote, source, payload);
+    carry(remote, source, payload, shell_.loop().now());
   }
 }
 

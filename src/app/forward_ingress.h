@@ -91,7 +91,8 @@ class UdpForward {
 
   UdpForward(ClientShell& shell, Authority target);
   void receive(const io::Datagrams& train, std::span<const std::byte> payload);
-  void carry(const SocketAddress& remote, Source& source, std::span<const std::byte> payload);
+  void carry(const SocketAddress& remote, Source& source, std::span<const std::byte> payload,
+             const Now& now);
   void answer(const SocketAddress& remote, const std::optional<client::Outcome>& refusal);
   void end_idle();
 

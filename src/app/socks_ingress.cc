@@ -61,14 +61,14 @@ void SocksAssociation::receive(const io::Datagrams& train, std::span<const std::
 
 void SocksAssociation::carry(Target& target, std::span<const std::byte> datagram,
                              std::span<const std::byte> payload) {
-  const auto payload_size_max = shell_.send_datagram(target.flow, payload);
+  const Now now = shell_.loop().now();
+  const auto payload_size_max = shell_.send_datagram(target.flow, payload, now);
   if (!payload_size_max || !local_) return;
   const std::size_t header_size = datagram.size() - payload.size();
   shell_.icmp().too_large({.source = *application_,
                            .destination = {.ip = *local_, .port = local().port},
                            .payload = datagram},
-                          header_size + *payload_size_max, target.icmp_allowance,
-                          shell_.loop().now());
+                          header_size + *payload_size_max, target.icmp_allowance, now);
 }
 
 void SocksAssociation::answer(const Authority& authority,
