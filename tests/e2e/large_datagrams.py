@@ -65,6 +65,12 @@ def learnt_mtu(sender):
     return sender.getsockopt(socket.IPPROTO_IP, IP_MTU)
 
 
+def learns(home, sender, who, payload):
+    """Waits until the sender is told that the payload is too large; returns the MTU it learns."""
+    home.wait_until(f"{who} gets EMSGSIZE", lambda: is_told(sender, payload))
+    return learnt_mtu(sender)
+
+
 def check_route(home, host, address, mtu):
     route = home.must(host, "ip", "route", "get", address)
     home.check(f"the {host}'s route says so", f"mtu {mtu}" in route, route)
@@ -78,8 +84,7 @@ def check_what_fits(home, sender, mtu, header=b""):
 
 def tells_an_application(home):
     with connected(home, "laptop", (ECHO_AT, FORWARDED_ECHO)) as sender:
-        home.wait_until("an application gets EMSGSIZE", lambda: is_told(sender, TOO_LARGE))
-        mtu = learnt_mtu(sender)
+        mtu = learns(home, sender, "an application", TOO_LARGE)
         home.check(f"an application that sends too much gets EMSGSIZE and learns {mtu}",
                    UNDERLAY - 200 < mtu < UNDERLAY)
         check_what_fits(home, sender, mtu)
@@ -98,8 +103,7 @@ def tells_an_application_before_socks(home, mtu):
     name = b"echo.internal"
     header = b"\x00\x00\x00\x03" + bytes([len(name)]) + name + struct.pack("!H", ECHO)
     with control, connected(home, "laptop", ("127.0.0.1", port)) as sender:
-        home.wait_until("it gets EMSGSIZE", lambda: is_told(sender, header + TOO_LARGE))
-        learnt = learnt_mtu(sender)
+        learnt = learns(home, sender, "it", header + TOO_LARGE)
         home.check(f"before SOCKS it learns {learnt}, for it is told of its own packets",
                    abs(learnt - mtu - len(header)) < 8, f"{mtu} and {len(header)}")
         check_what_fits(home, sender, learnt, header)
@@ -123,9 +127,7 @@ def tells_a_service(home, mtu):
     with service, asker:
         connector = home.wait_until("the service is asked", ask)
         with connected(home, "service", connector, (house.SERVICE, BIG)) as sender:
-            home.wait_until("a service gets EMSGSIZE",
-                            lambda: is_told(sender, bytes(UNDERLAY - HEADERS)))
-            learnt = learnt_mtu(sender)
+            learnt = learns(home, sender, "a service", bytes(UNDERLAY - HEADERS))
             home.check(f"a service that answers too much gets EMSGSIZE and learns {learnt}",
                        abs(learnt - mtu) < 8, f"{mtu}")
             answer = os.urandom(learnt - HEADERS)
@@ -154,8 +156,7 @@ def tells_of_a_narrow_path(home):
         home.must(host, "ip", "link", "set", "dev", device, "mtu", NARROW)
     sign_in(home)
     with connected(home, "laptop", (ECHO_AT, FORWARDED_ECHO)) as sender:
-        home.wait_until("an application gets EMSGSIZE", lambda: is_told(sender, TOO_LARGE))
-        mtu = learnt_mtu(sender)
+        mtu = learns(home, sender, "an application", TOO_LARGE)
         home.check(f"where {NARROW} bytes pass, an application learns {mtu}",
                    NARROW - 150 < mtu < NARROW)
         check_what_fits(home, sender, mtu)
