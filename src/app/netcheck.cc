@@ -196,7 +196,7 @@ std::string relay_state_text(const Json& relay) {
   return flag(relay, "spare") ? "spare: enough others" : "not bound: " + away_text(relay);
 }
 
-// family_text is up to three lines: reach, addresses and NAT.
+// family_text is up to four lines: reach, addresses, NAT and hairpin.
 std::string family_text(const char* name, const Json& family) {
   std::string text =
       fmt::format("{}        {}\n", name, printable(wire::text_or_empty(family, "reach_text")));
@@ -205,6 +205,8 @@ std::string family_text(const char* name, const Json& family) {
   const std::string reach = wire::text_or_empty(family, "reach");
   if (reach == "usable") {
     text += fmt::format("  NAT       {}\n", printable(wire::text_or_empty(family, "mapping_text")));
+    const std::string hairpin = printable(wire::text_or_empty(family, "hairpin_text"));
+    if (!hairpin.empty()) text += fmt::format("  hairpin   {}\n", hairpin);
   }
   return text;
 }
@@ -245,6 +247,7 @@ Netcheck netcheck_of(const node::Link& link) {
                  .port = facts.port,
                  .advertised = facts.advertised,
                  .nat = path::judge_network(facts),
+                 .hairpin = link.hairpin(),
                  .mapping = link.mapping(),
                  .mapping_need = link.mapping_need()};
   for (const node::RelayPlace& place : link.places()) {
@@ -310,6 +313,8 @@ std::string netcheck_json(const Netcheck& check) {
   for (const Netcheck::PathRuleOf& entry : check.path_rules) {
     object["path_rules"].push_back({{"resource", entry.resource}, {"rule", entry.rule}});
   }
+  object["ipv4"]["hairpin"] = path::to_text(check.hairpin);
+  object["ipv4"]["hairpin_text"] = path::explain(check.hairpin);
   add_contact(object["controller"], check.controller);
   for (const Netcheck::Relay& relay : check.relays) object["relays"].push_back(relay_json(relay));
   for (const SocketAddress& address : check.advertised) {

@@ -5,7 +5,8 @@
 // Theory of operation
 //   The running client looks at itself (netcheck_of) and writes the object; `zt client netcheck`
 //   shows it. Nothing is sent for it: the client stands in touch with controller and relays, and
-//   what it knows of them is at most as old as their last answers. The object has a "version"
+//   what it knows of them is at most as old as their last answers; of the NAT's hairpin, as
+//   path/hairpin.h says. The object has a "version"
 //   member with the promise of app/client_status.h.
 
 #include <cstdint>
@@ -18,6 +19,7 @@
 #include "zt/base/ids.h"
 #include "zt/base/ip.h"
 #include "zt/base/time.h"
+#include "zt/path/hairpin.h"
 #include "zt/path/nat_verdict.h"
 #include "zt/path/port_mapping.h"
 
@@ -48,6 +50,7 @@ struct Netcheck {
   std::uint16_t port = 0;  // 0: the machine does not tell its addresses.
   std::vector<SocketAddress> advertised;
   path::NatVerdict nat;
+  path::Hairpin hairpin = path::Hairpin::unseen;
   path::MappingStatus mapping;
   node::MappingNeed mapping_need = node::MappingNeed::unknown;
   // PathRuleOf is a resource that may not be reached by any path.

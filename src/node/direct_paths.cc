@@ -69,6 +69,13 @@ bool is_paths_request(const http::Request& request) {
          request.path == kPathsPath;
 }
 
+quic::Transmit transmit_probe(std::span<std::byte> buffer, const SocketAddress& target,
+                              const wire::ProbeBytes& bytes) {
+  ZT_ASSERT(buffer.size() >= bytes.size());
+  std::ranges::copy(bytes, buffer.begin());
+  return {.remote = target, .size = bytes.size(), .segment_size = bytes.size(), .ecn = 0};
+}
+
 DirectPaths::DirectPaths(const Config& config, quic::Endpoint& endpoint, Random& random)
     : config_(config), endpoint_(endpoint), random_(random) {}
 
@@ -245,13 +252,10 @@ void DirectPaths::take_probe(const SocketAddress& source, BytesView datagram, co
 
 std::optional<quic::Transmit> DirectPaths::poll_transmit(std::span<std::byte> buffer) {
   if (probes_.empty()) return std::nullopt;
-  ZT_ASSERT(buffer.size() >= wire::kProbeSize);
   const WaitingProbe probe = probes_.front();
   probes_.pop_front();
-  std::ranges::copy(probe.bytes, buffer.begin());
   ++counters_.probes_sent;
-  return quic::Transmit{
-      .remote = probe.target, .size = wire::kProbeSize, .segment_size = wire::kProbeSize, .ecn = 0};
+  return transmit_probe(buffer, probe.target, probe.bytes);
 }
 
 void DirectPaths::send_probe(const Entry& entry, const path::SendProbe& send) {

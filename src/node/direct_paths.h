@@ -79,6 +79,11 @@ struct PeerDraining {  // The connector at the other end will end soon: ask it n
 };
 using PathEvent = std::variant<PathChanged, PeerDraining>;
 
+// transmit_probe writes a probe to the beginning of `buffer`, which must be large enough.
+[[nodiscard]] quic::Transmit transmit_probe(std::span<std::byte> buffer,
+                                            const SocketAddress& target,
+                                            const wire::ProbeBytes& bytes);
+
 class DirectPaths {
  public:
   struct Config {

@@ -39,6 +39,12 @@ MappedPort::Config mapping_config(const Link::Config& config) {
   return mapping;
 }
 
+// Who is always relayed sends nothing to where peers could be. It is users who ask what their
+// network allows, so connectors need not know.
+path::HairpinTest::Config hairpin_config(const Link::Config& config) {
+  return {.is_wanted = !config.endpoint.is_accepting && config.paths.policy != Paths::always_relay};
+}
+
 }  // namespace
 
 Link::Config Link::between_peers(Config config) {
@@ -53,6 +59,7 @@ Link::Link(const Config& config, Credential credential, Random& random)
       scout_(config.scout, relays_, endpoint_, random),
       paths_(paths_config(config), endpoint_, random),
       mapped_port_(mapping_config(config), random),
+      hairpin_(hairpin_config(config), random),
       advertised_(config.advertised),
       drain_quiet_(config.drain_quiet) {}
 
@@ -67,7 +74,7 @@ void Link::set_local(const LocalPort& local, const Now& now) {
   local_ = local;
   if (!local.sources.empty()) links_.set_network(local.sources);
   if (has_moved) go_on(now);
-  place_mapping(now);
+  judge_nat(now);
   tell_paths(now);
 }
 
@@ -87,15 +94,17 @@ void Link::wake(const Now& now) {
   tell_paths(now);
 }
 
-// place_mapping says what could be mapped, and what relays tell of the NAT before it.
-void Link::place_mapping(const Now& now) {
+// judge_nat hands on what relays tell of the NAT before us, and what could be mapped there.
+void Link::judge_nat(const Now& now) {
   if (!local_) return;
   std::optional<path::MappingPlace> place;
   const auto source = std::ranges::find_if(local_->sources, &IpAddress::is_v4);
   if (local_->is_v4 && local_->gateway && source != local_->sources.end()) {
     place = {.gateway = *local_->gateway, .internal = {.ip = *source, .port = local_->port}};
   }
-  mapped_port_.set_place(place, path::judge_network(network_facts()).v4.mapping, now);
+  const path::FamilyVerdict v4 = path::judge_network(network_facts()).v4;
+  mapped_port_.set_place(place, v4.mapping, now);
+  hairpin_.set_place(v4, now);
 }
 
 // tell_paths says anew where peers may find us, the addresses of the machine first.
@@ -153,6 +162,7 @@ void Link::handle(const quic::ReceivedDatagrams& datagrams, const Now& now) {
 // handle_datagram takes a single one that has a probe's size, and may be one.
 void Link::handle_datagram(const quic::ReceivedDatagrams& datagram, const Now& now) {
   if (wire::is_probe(datagram.bytes)) {
+    if (hairpin_.take(datagram.bytes, now)) return;
     paths_.take_probe(datagram.remote, datagram.bytes, now);
   } else {
     endpoint_.handle(datagram, now.instant);
@@ -161,6 +171,9 @@ void Link::handle_datagram(const quic::ReceivedDatagrams& datagram, const Now& n
 
 std::optional<quic::Transmit> Link::poll_transmit(std::span<std::byte> buffer, const Now& now) {
   if (auto request = mapped_port_.poll_transmit(buffer)) return request;
+  if (const auto sending = hairpin_.poll_sending()) {
+    return transmit_probe(buffer, sending->target, sending->bytes);
+  }
   if (auto probe = paths_.poll_transmit(buffer)) return probe;
   auto packets = endpoint_.poll_transmit(buffer, now.instant);
   if (!packets) return std::nullopt;
@@ -178,6 +191,7 @@ void Link::handle_timeout(const Now& now) {
   scout_.handle_timeout(now);
   place_legs(now);
   mapped_port_.handle_timeout(now);
+  hairpin_.handle_timeout(now);
   paths_.handle_timeout(now);
   leave_draining_relays(now);
 }
@@ -259,7 +273,8 @@ std::optional<Instant> Link::next_deadline() const {
       earlier_of(earlier_of(endpoint_.next_deadline(), paths_.next_deadline()),
                  earlier_of(controller_.next_deadline(),
                             earlier_of(relays_.next_deadline(), scout_.next_deadline())));
-  return earlier_of(earlier_of(of_parts, mapped_port_.next_deadline()), draining_checked_at_);
+  const auto of_nat = earlier_of(mapped_port_.next_deadline(), hairpin_.next_deadline());
+  return earlier_of(earlier_of(of_parts, of_nat), draining_checked_at_);
 }
 
 bool Link::is_online(const Now& now) const {
@@ -407,7 +422,7 @@ void Link::take_relay_events(const Now& now) {
       events_.emplace_back(std::move(*unbound));
     }
   }
-  if (has_news) place_mapping(now);
+  if (has_news) judge_nat(now);
   while (const auto wanted = scout_.poll_lookup()) {
     events_.emplace_back(Lookup{.key = look_up(OfScout{wanted->relay}), .name = wanted->name});
   }

@@ -15,6 +15,8 @@
 //   shell makes. Names of links end here: handle() and poll_transmit() translate them
 //   (node/tcp_links.h).
 //
+//   A client also finds out whether the NAT before it hairpins (path/hairpin.h).
+//
 //   Peers are told these addresses: the machine's own, those that relays see us from, those that
 //   the operator has configured, and the one that a gateway maps to our port (node/mapped_port.h).
 //
@@ -48,6 +50,7 @@
 #include "quic/endpoint.h"
 #include "zt/base/random.h"
 #include "zt/base/time.h"
+#include "zt/path/hairpin.h"
 #include "zt/path/nat_verdict.h"
 
 namespace zt::node {
@@ -159,6 +162,8 @@ class Link {
   // mapping tells how the gateway maps our port, or why not.
   [[nodiscard]] path::MappingStatus mapping() const { return mapped_port_.status(); }
   [[nodiscard]] MappingNeed mapping_need() const { return mapped_port_.need(); }
+  // hairpin tells whether the NAT turns back what is sent to its outside; clients only.
+  [[nodiscard]] path::Hairpin hairpin() const { return hairpin_.verdict(); }
   // network_facts returns what is known of the network: by set_local, and by the relays that we
   // are bound at. Before set_local nothing is.
   [[nodiscard]] path::NetworkFacts network_facts() const;
@@ -176,7 +181,7 @@ class Link {
   void take_relay_events(const Now& now);
   void take_path_events();
   void take_mapping_events(const Now& now);
-  void place_mapping(const Now& now);
+  void judge_nat(const Now& now);
   void tell_paths(const Now& now);
   void wake(const Now& now);
   void go_on(const Now& now);
@@ -196,6 +201,7 @@ class Link {
   RelayScout scout_;
   DirectPaths paths_;
   MappedPort mapped_port_;
+  path::HairpinTest hairpin_;
   std::vector<SocketAddress> advertised_;
   Duration drain_quiet_;
   std::set<quic::ConnectionKey> peers_;         // Connections with clients or connectors.

@@ -62,19 +62,29 @@ NatMapping mapping_of(const std::vector<Place>& translated) {
   return by_ports_of_host.same ? NatMapping::one_host : NatMapping::one_relay;
 }
 
-NatMapping mapping_of(const NetworkFacts& facts, bool is_v6) {
+std::vector<Place> places_of(const NetworkFacts& facts, bool is_v6) {
   std::vector<Place> places;
   for (const Sighting& sighting : facts.sightings) {
     if (sighting.relay.ip.is_v6() != is_v6 || !is_elsewhere(sighting)) continue;
     if (!sighting.observed || kind_of(sighting.observed->ip) != AddressKind::global) continue;
     places.push_back({.relay = sighting.relay, .observed = *sighting.observed});
   }
-  if (places.empty()) return NatMapping::unseen;
+  return places;
+}
+
+// judge_mapping sets `mapping` and `mapped`.
+void judge_mapping(const NetworkFacts& facts, std::vector<Place> places, FamilyVerdict& verdict) {
+  if (places.empty()) return;
   std::erase_if(places, [&facts](const Place& place) {
     return place.observed.port == facts.port &&
            std::ranges::find(facts.addresses, place.observed.ip) != facts.addresses.end();
   });
-  return places.empty() ? NatMapping::none : mapping_of(places);
+  verdict.mapping = places.empty() ? NatMapping::none : mapping_of(places);
+  if (places.empty()) return;
+  const SocketAddress& first = places.front().observed;
+  const bool is_same =
+      std::ranges::all_of(places, [&first](const Place& place) { return place.observed == first; });
+  if (is_same) verdict.mapped = first;
 }
 
 Chance chance_of(const NetworkFacts& facts, bool is_v6, Reach reach, NatMapping mapping) {
@@ -108,7 +118,7 @@ FamilyVerdict judge_family(const NetworkFacts& facts, bool is_v6) {
                        });
   std::ranges::sort(verdict.addresses);
   verdict.reach = reach_of(facts, is_v6, verdict.addresses);
-  verdict.mapping = mapping_of(facts, is_v6);
+  judge_mapping(facts, places_of(facts, is_v6), verdict);
   verdict.chance = chance_of(facts, is_v6, verdict.reach, verdict.mapping);
   return verdict;
 }

@@ -12,9 +12,9 @@ import itertools
 import time
 
 import house
-from routers import (DOOR, DOOR_PORT, FORWARD, FULL, GATEWAY, KINDS, LAPTOP, LAPTOP_PORT, PORT,
-                     SYMMETRIC, Internet, forget_mappings, make_router, pairs, ping_until_direct,
-                     rules_of, start_door, start_laptop, way)
+from routers import (DOOR, DOOR_PORT, FULL, GATEWAY, KINDS, LAPTOP, LAPTOP_PORT, PORT,
+                     SYMMETRIC, Internet, forget_mappings, let_hairpin, make_router, netcheck,
+                     pairs, ping_until_direct, rules_of, start_door, start_laptop, way)
 
 RELAY_PORT = CONTROLLER_PORT = 443  # What the strictest firewall lets out.
 
@@ -137,10 +137,7 @@ def same_router(home, door):
     flow = house.EchoFlow(home, "laptop-office", PORTS[door.host])
     flow.exchange()
     # Guests of a wireless network often cannot reach each other, but what is outside.
-    home.must(door.router, "nft", "-f", "-", input=f"""
-add rule ip nat inbound iifname "lan" ip daddr {door.outside} {FORWARD}
-add rule ip nat outbound iifname "lan" oifname "lan" snat to {door.outside}
-""")
+    let_hairpin(home, door)
     forget_mappings(home, door.router)  # Those that the new rules have not seen.
     for host in ("laptop-office", door.host):
         home.must(door.router, "ip", "link", "set", host, "type", "bridge_slave", "isolated", "on")
@@ -151,6 +148,12 @@ add rule ip nat outbound iifname "lan" oifname "lan" snat to {door.outside}
                     lambda: way(home, "laptop-office", door.host) ==
                     f"direct {door.outside}:{DOOR_PORT}", 60)
     home.check("direct over the router's outside address, by hairpin", flow.exchange() < GAP_MAX)
+
+
+def knows_its_hairpin(home, site, expected):
+    home.wait_until(f"zt client netcheck of {site.host}: hairpin {expected}",
+                    lambda: netcheck(home, site.host)["ipv4"].get("hairpin") == expected)
+    home.check(f"{site.router} is known: hairpin {expected}", True)
 
 
 def forgetful_routers(home, laptop, door, is_direct):
@@ -185,6 +188,7 @@ def story(home):
         behaves(home, laptop, LAPTOP_PORT)
     for door in doors:
         behaves(home, door, DOOR_PORT)
+    let_hairpin(home, laptops[0])
     internet.add_router("office-strict", STRICT)
     home.add_host("door-strict", f"{DOOR}/24", "office-strict", GATEWAY)
 
@@ -197,6 +201,8 @@ def story(home):
     matrix(home, laptops, doors)
 
     at_home, at_office = ({site.kind: site for site in sites} for sites in (laptops, doors))
+    knows_its_hairpin(home, at_home[FULL], "yes")
+    knows_its_hairpin(home, at_home[PORT], "no")
     strict_firewall(home, at_home[FULL].host)
     two_routers(home, internet, at_office[PORT])
     same_router(home, at_office[FULL])

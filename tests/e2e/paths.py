@@ -104,7 +104,8 @@ def says_what_the_network_allows(home):
                [(True, "IPv4", True, f"{ROAMED}:{said['udp_port']}")] * 2, str(said["relays"]))
     home.check("so there is no NAT, and IPv6 leads nowhere",
                (said["ipv4"]["addresses"], said["ipv4"]["mapping"],
-                said["ipv6"]["direct_peers"]) == ([ROAMED], "none", "none"), str(said))
+                said["ipv4"]["hairpin"], said["ipv6"]["direct_peers"]) ==
+               ([ROAMED], "none", "not-needed", "none"), str(said))
     text = home.client("netcheck").stdout
     home.check("netcheck says it to people, and what will happen",
                "no NAT" in text and "direct paths are likely with any peer" in text, text)

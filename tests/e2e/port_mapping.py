@@ -6,7 +6,6 @@ asked for it, and comes back when the router has forgotten it. Then routers that
 
 The network is drawn in routers.py, with addresses outside that look public: a mapping to a private
 one is of no use. They never leave the namespaces."""
-import json
 import re
 import socket
 import threading
@@ -14,7 +13,7 @@ import time
 import uuid
 
 import house
-from routers import (DOOR, DOOR_PORT, LAPTOP, LAPTOP_PORT, SYMMETRIC, Internet, pairs,
+from routers import (DOOR, DOOR_PORT, LAPTOP, LAPTOP_PORT, SYMMETRIC, Internet, netcheck, pairs,
                      ping_until_direct, start_door, start_laptop, way)
 
 INTERNET = "11.6.0"
@@ -93,8 +92,8 @@ deny 0-65535 0.0.0.0/0 0-65535
         return re.findall(r"dnat (?:ip )?to ([0-9.]+:[0-9]+)", rules)
 
 
-def netcheck(home, laptop):
-    return json.loads(home.client("netcheck", "--json", host=laptop).stdout)["port_mapping"]
+def mapping_of(home, laptop):
+    return netcheck(home, laptop)["port_mapping"]
 
 
 def add_site(internet, place, name, host, address):
@@ -116,7 +115,7 @@ def without(home, laptop, door):
     home.check("symmetric NATs on both sides, and no mapping: relayed",
                ping_until_direct(home, laptop, door, RELAYED_FOR) is None and
                way(home, laptop, door).startswith("relayed:"), pairs(home, laptop))
-    home.wait_until("the client has given up", lambda: netcheck(home, laptop)["state"] ==
+    home.wait_until("the client has given up", lambda: mapping_of(home, laptop)["state"] ==
                     "no_answer", 40)
     home.check("netcheck says that the gateway answers nothing", True)
 
@@ -182,8 +181,8 @@ def hostile(home, site, location, bodies, claim):
     gateway = HostileGateway(home, site, location, bodies)
     start_laptop(home, site.host, PORTS)
     before = home.client_role.resident_kib()
-    state = home.wait_until("it is given up", lambda: netcheck(home, site.host)["state"]
-                            not in ("needed", "unknown") and netcheck(home, site.host), 40)
+    state = home.wait_until("it is given up", lambda: mapping_of(home, site.host)["state"]
+                            not in ("needed", "unknown") and mapping_of(home, site.host), 40)
     grown = home.client_role.resident_kib() - before
     home.check(f"{claim}: given up, and {grown} KiB grown", state["state"] in
                ("no_answer", "unsupported") and grown < 4096, str(state))
@@ -207,7 +206,7 @@ def by_client(home, site, mapper):
     """A client's router maps its port; the other side has none."""
     start_laptop(home, site.host, PORTS)
     home.wait_until("the client is mapped", mapper.mappings, MAPPED_WITHIN)
-    mapping = netcheck(home, site.host)
+    mapping = mapping_of(home, site.host)
     home.check("netcheck tells of the mapping", mapping["state"] == "mapped" and
                mapping["by"] == "PCP" and mapping["external"].startswith(f"{site.outside}:") and
                mapping["gateway"] == "192.168.1.1" and mapping["lifetime_s"] >= 120, str(mapping))
@@ -229,7 +228,7 @@ def not_wanted(home, site, mapper):
     home.check("--no-port-mapping: relayed",
                ping_until_direct(home, site.host, "door-none", RELAYED_FOR) is None)
     home.check("and the router was not asked", not mapper.mappings() and
-               netcheck(home, site.host)["state"] == "off", str(mapper.mappings()))
+               mapping_of(home, site.host)["state"] == "off", str(mapper.mappings()))
 
 
 def story(home):

@@ -8,6 +8,7 @@
   laptop-full … laptop-sym      door-full …   door-sym      192.168.1.2 and 192.168.1.3
 
 All private networks have the same addresses, as homes and offices do. The routers are nftables."""
+import json
 import socket
 import struct
 import typing
@@ -144,6 +145,14 @@ def make_router(home, router, rules, inside):
     home.must(router, "nft", "-f", "-", input=rules)
 
 
+def let_hairpin(home, site):
+    """Has a router turn back what is sent to its outside address, with that as the source."""
+    home.must(site.router, "nft", "-f", "-", input=f"""
+add rule ip nat inbound iifname "lan" ip daddr {site.outside} {FORWARD}
+add rule ip nat outbound iifname "lan" oifname "lan" snat to {site.outside}
+""")
+
+
 def forget_mappings(home, router):
     """Empties a router's table of mappings, as its restart does: "delete all" of ctnetlink."""
     with home.inside(router), \
@@ -195,6 +204,10 @@ def ping_until_direct(home, laptop, door, timeout):
     if pinged.returncode != 0:
         return None
     return float(pinged.stdout.split("direct after ")[1].split()[0])
+
+
+def netcheck(home, laptop):
+    return json.loads(home.client("netcheck", "--json", host=laptop).stdout)
 
 
 def pairs(home, laptop):

@@ -87,6 +87,28 @@ TEST_CASE("an idle flow lives on behind NATs that forget after half a minute", "
   CHECK(house.client->flow(flow).received == "ab");
 }
 
+TEST_CASE("a client knows whether its NAT hairpins, also after it has moved", "[sim][rfc4787-6]") {
+  House house(seed_of(44), {}, [](World& world) {
+    return lay_out_behind(world, nat_config(kPortRestrictedCone, kClientNatIp), std::nullopt);
+  });
+  INFO("replay: ZT_SEED=" << house.world.seed());
+  REQUIRE(house.boot());
+  const auto is_told = [&house](path::Hairpin expected) {
+    return house.world.run_until([&] { return house.client->node().link().hairpin() == expected; },
+                                 15s);
+  };
+  CHECK(is_told(path::Hairpin::fails));
+
+  Nat::Config turning = nat_config(kPortRestrictedCone, IpAddress::v4({198, 18, 2, 4}));
+  turning.is_hairpinning = true;
+  const Realm cafe = house.world.add_nat(turning);
+  house.client->move({cafe, {IpAddress::v4({172, 16, 0, 9}), kClientInside.port}});
+  CHECK(is_told(path::Hairpin::works));
+
+  house.client->move({.address = kClientAt});
+  CHECK(is_told(path::Hairpin::no_nat));
+}
+
 // Upheaval is what may happen to the network under a live flow.
 struct Upheaval {
   const char* name;

@@ -85,6 +85,7 @@ struct FamilyVerdict {
   std::vector<IpAddress> addresses;  // Usable ones of the machine, as peers are told them.
   Reach reach = Reach::absent;
   NatMapping mapping = NatMapping::unseen;
+  std::optional<SocketAddress> mapped;  // Where all relays beyond the NAT see the node.
   Chance chance = Chance::none;
 
   friend bool operator==(const FamilyVerdict&, const FamilyVerdict&) = default;

@@ -57,6 +57,7 @@ Netcheck laptop() {
                   .reach = Reach::proven,
                   .mapping = NatMapping::one_relay,
                   .chance = Chance::unknown};
+  check.hairpin = path::Hairpin::testing;
   return check;
 }
 
@@ -89,6 +90,19 @@ TEST_CASE("a netcheck tells how the gateway maps the port, or why not") {
   CHECK(netcheck_text(netcheck_json(check))
             .contains("port map    8.0.0.1:40000 by PCP, for 600 s and renewed (gateway"));
   CHECK(conclusion(check).starts_with("direct paths are likely with any peer"));
+}
+
+TEST_CASE("a netcheck tells whether the NAT hairpins, of IPv4 and where there is any") {
+  Netcheck check = laptop();
+  check.hairpin = path::Hairpin::works;
+  CHECK(wire::parse_json_object(netcheck_json(check))["ipv4"]["hairpin"] == "yes");
+  CHECK_FALSE(wire::parse_json_object(netcheck_json(check))["ipv6"].contains("hairpin"));
+  CHECK(
+      netcheck_text(netcheck_json(check)).contains("\n  hairpin   yes: what is sent to the NAT's"));
+  check.hairpin = path::Hairpin::fails;
+  CHECK(netcheck_text(netcheck_json(check)).contains("\n  hairpin   no: "));
+  check.nat.v4.reach = Reach::absent;
+  CHECK_FALSE(netcheck_text(netcheck_json(check)).contains("hairpin"));
 }
 
 TEST_CASE("a netcheck works if the controller is up and a relay is bound, and only then") {
@@ -234,6 +248,7 @@ UDP port    40000
 IPv4        usable: a relay is bound by it
   addresses 192.168.1.5
   NAT       unknown: there is a NAT, and with one relay its mapping cannot be told
+  hairpin   being tried
 IPv6        this machine has no address of it
 port map    not asked for: no relay tells by UDP whether there is a NAT
 

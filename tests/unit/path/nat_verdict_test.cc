@@ -143,6 +143,20 @@ TEST_CASE("what relays see tells the mapping of RFC 4787 section 4.1") {
   }
 }
 
+TEST_CASE("a node is mapped to one address where all relays beyond the NAT see the same") {
+  const auto mapped = [](const std::vector<Seen>& seen) {
+    return judge_network(laptop(seen)).v4.mapped;
+  };
+  CHECK_FALSE(mapped({}));
+  CHECK_FALSE(mapped({{"9.0.0.1:443", "192.168.1.5:40000"}}));
+  CHECK(mapped({{"9.0.0.1:443", "8.0.0.1:5000"}}) == at("8.0.0.1:5000"));
+  CHECK(mapped({{"192.168.1.9:443", "192.168.1.5:40000"}, {"9.0.0.1:443", "8.0.0.1:5000"}}) ==
+        at("8.0.0.1:5000"));
+  CHECK(mapped({{"9.0.0.1:443", "8.0.0.1:5000"}, {"9.0.0.2:443", "8.0.0.1:5000"}}) ==
+        at("8.0.0.1:5000"));
+  CHECK_FALSE(mapped({{"9.0.0.1:443", "8.0.0.1:5000"}, {"9.0.0.2:443", "8.0.0.1:5001"}}));
+}
+
 TEST_CASE("a family reaches as far as a relay proves, or as the machine's addresses let it hope") {
   struct Row {
     const char* name;
