@@ -87,7 +87,7 @@ void ControllerSession::lookup_done(const std::vector<IpAddress>& addresses, con
     return lose("the name " + zt::to_text(config_.controller.host) + " does not resolve", now);
   }
   untried_.clear();
-  for (const IpAddress& address : addresses) {
+  for (const IpAddress& address : links_.in_order(addresses)) {
     if (untried_.size() == config_.addresses_max) break;
     untried_.push_back({.ip = address, .port = config_.controller.port});
   }
@@ -305,11 +305,14 @@ void ControllerSession::set_refused(bool is_refused, const Now& now) {
 }
 
 void ControllerSession::network_changed(const Now& now) {
+  const auto at = remote();
+  const bool is_out_of_reach = carrier_.is_on_link() || (at && !links_.leads_to(at->ip));
   if (state_ == State::waiting) {
     backoff_.reset();
     look_up(now);
-  } else if (connection_ && carrier_.is_on_link()) {
-    lose("the network has changed", now);  // With the link's TCP connection.
+  } else if (connection_ && is_out_of_reach) {
+    // The link's TCP connection cannot move, nor can any to an address of a family that is gone.
+    lose("the network has changed", now);
     backoff_.reset();
     look_up(now);
   } else if (connection_) {

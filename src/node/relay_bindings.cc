@@ -119,7 +119,7 @@ void RelayBindings::lookup_done(const RelayId& relay, const std::vector<IpAddres
   if (addresses.empty()) return lose(*leg, "its name does not resolve", now);
   constexpr std::size_t kAddressesMax = 8;
   leg->untried.clear();
-  for (const IpAddress& address : addresses) {
+  for (const IpAddress& address : links_.in_order(addresses)) {
     if (leg->untried.size() == kAddressesMax) break;
     leg->untried.push_back({.ip = address, .port = leg->place.address.port});
   }
@@ -269,8 +269,10 @@ void RelayBindings::keep_alive(const Leg& leg) {
 
 void RelayBindings::network_changed(const Now& now) {
   for (Leg& leg : legs_) {
-    if (leg.state == Leg::State::bound && leg.carrier->is_on_link()) {
-      lose(leg, "the network has changed", now);  // With the link's TCP connection.
+    const bool is_out_of_reach = leg.carrier->is_on_link() || !links_.leads_to(leg.remote.ip);
+    if (leg.state == Leg::State::bound && is_out_of_reach) {
+      // The link's TCP connection cannot move, nor can any to an address of a family that is gone.
+      lose(leg, "the network has changed", now);
       restart(leg, now);
     } else if (leg.state == Leg::State::bound) {
       if (links_.is_udp_blocked()) leg.carrier->distrust(now);

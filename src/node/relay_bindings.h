@@ -26,7 +26,8 @@
 //   (node/carrier.h). A leg that changes its carrier does what it does when the network changes.
 //
 //   Change of network. Each leg rebinds: its connection goes on from the new address, and presents
-//   its token again. The answer tells where the relay sees us now.
+//   its token again. The answer tells where the relay sees us now. Where the new network has no way
+//   to the relay's address family, the leg starts anew at an address of the other one.
 //
 // Limits   legs_max relays are used at once, in the order of the list; the rest are spare.
 //          node/relay_scout.h says which they are.

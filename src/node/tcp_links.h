@@ -133,6 +133,18 @@ class TcpLinks {
 
   // set_network says where the node is: the addresses from which its packets leave.
   void set_network(std::vector<IpAddress> sources) { network_ = std::move(sources); }
+  // leads_to tells whether packets leave this network for addresses of that family, as far as is
+  // known.
+  [[nodiscard]] bool leads_to(const IpAddress& ip) const {
+    return network_.empty() || std::ranges::any_of(network_, [&ip](const IpAddress& source) {
+             return source.is_v6() == ip.is_v6();
+           });
+  }
+  // in_order puts first what this network leads to.
+  [[nodiscard]] std::vector<IpAddress> in_order(std::vector<IpAddress> addresses) const {
+    std::ranges::stable_partition(addresses, [this](const IpAddress& ip) { return leads_to(ip); });
+    return addresses;
+  }
   // is_udp_blocked tells whether UDP did not work when it was last needed in this network.
   [[nodiscard]] bool is_udp_blocked() const {
     return std::ranges::find(blocked_, network_) != blocked_.end();

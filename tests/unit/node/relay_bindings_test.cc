@@ -48,7 +48,12 @@ class BinderActor final : public sim::Actor {
   }
   void settle(const Now& now) override {
     while (auto event = endpoint->poll_event()) (void)bindings->handle(*event, now);
-    while (auto event = bindings->poll_event()) events.push_back(std::move(*event));
+    while (auto event = bindings->poll_event()) {
+      if (const auto* wanted = std::get_if<RelayLookupWanted>(&*event)) {
+        bindings->lookup_done(wanted->relay, resolved, now);
+      }
+      events.push_back(std::move(*event));
+    }
     while (const auto wish = links.poll_wish()) {
       if (const auto* wanted = std::get_if<TcpLinkWanted>(&*wish)) {
         ++link_count;
@@ -87,6 +92,7 @@ class BinderActor final : public sim::Actor {
   std::unique_ptr<quic::Endpoint> endpoint;
   std::unique_ptr<RelayBindings> bindings;
   std::vector<RelayEvent> events;
+  std::vector<IpAddress> resolved;  // What each name resolves to.
   std::size_t wake_count = 0;
   std::size_t link_count = 0;  // That were wanted.
 
@@ -349,6 +355,36 @@ TEST_CASE("a change of network in any state ends with every relay bound") {
     harbour.world.run_for(seconds(40));
     CHECK(harbour.node.bindings->bound_relays().size() == 2);
   }
+}
+
+TEST_CASE("a relay is bound by the address family that the network has") {
+  const SocketAddress node_v6{IpAddress::parse("2001:db8::4").value(), kNodeAt.port};
+  const SocketAddress relay_v6{IpAddress::parse("2001:db8::11").value(), kRelaysAt[0].port};
+  Harbour harbour(1);
+  harbour.world.attach(harbour.node, node_v6);
+  harbour.world.attach(*harbour.relays[0], relay_v6);
+  harbour.places[0].address.host = DnsName::parse("relay.example").value();
+  harbour.node.resolved = {kRelaysAt[0].ip, relay_v6.ip};
+  // enter leaves one network for another, which has one family.
+  const auto enter = [&harbour, &relay_v6, &node_v6](bool is_v6) {
+    harbour.set_link(0, is_v6 ? kCut : kLink);
+    harbour.world.set_link(node_v6.ip, relay_v6.ip, is_v6 ? kLink : kCut);
+    harbour.node.links.set_network({is_v6 ? node_v6.ip : kNodeAt.ip});
+    harbour.node.bindings->network_changed(harbour.world.now());
+    harbour.world.wake(harbour.node);
+  };
+  const auto is_bound_at = [&harbour](const SocketAddress& remote) {
+    return harbour.world.run_until(
+        [&] { return harbour.node.bindings->bound_at(Harbour::id(0)) == remote; },
+        milliseconds(200));
+  };
+  enter(true);
+  harbour.start();
+  CHECK(is_bound_at(relay_v6));  // Though the other address is the first of the name's.
+  enter(false);
+  CHECK(is_bound_at(kRelaysAt[0]));
+  enter(true);
+  CHECK(is_bound_at(relay_v6));
 }
 
 TEST_CASE("a relay that sees us elsewhere says so once, and one that lies is believed no further") {
