@@ -13,6 +13,7 @@
 #include "app/command.h"
 #include "app/control_client.h"
 #include "app/netcheck.h"
+#include "app/ping_summary.h"
 #include "wire/json.h"
 
 namespace zt::app {
@@ -89,11 +90,11 @@ struct Pong {
   bool is_relay_only = false;
 };
 
-std::expected<Pong, ControlFailure> ping_once(const Query& query) {
-  auto answer = ask_client(query.socket, request("ping", query.target));
+std::expected<Pong, ControlFailure> ping_once(const Query& query, PingSummary& summary) {
+  const auto answer = ask_client(query.socket, request("ping", query.target));
   if (!answer) return std::unexpected(answer.error());
   const wire::Json object = wire::parse_json_object(answer->line);
-  return Pong{.line = std::move(answer->line),
+  return Pong{.line = summary.add(answer->line),
               .is_ok = wire::boolean_member(object, "ok").value_or(false),
               .is_direct = wire::text_or_empty(object, "path") == "direct",
               .is_relay_only = wire::text_or_empty(object, "path_rule") == "always-relay"};
@@ -115,20 +116,26 @@ void show_pong(const Query& query, const Pong& pong) {
   (void)std::fflush(stdout);
 }
 
+void show_summary(const Query& query, const PingSummary& summary) {
+  if (!query.is_json) fmt::print("{}\n", summary.to_text());
+}
+
 ExitCode ping(const Query& query) {
   constexpr auto kInterval = std::chrono::milliseconds(250);
   const auto start = std::chrono::steady_clock::now();
   const auto end = start + std::chrono::duration<double>(query.timeout_s);
-  int sent = 0;
-  int answered = 0;
+  const auto status = ask_client(query.socket, request("status"));
+  if (!status) return fail(status.error());
+  PingSummary summary;
+  summary.begin(status->line);
+  bool is_answered = false;
   ExitCode code = ExitCode::ok;
-  for (;;) {
-    const auto pong = ping_once(query);
+  for (int sent = 1;; ++sent) {
+    const auto pong = ping_once(query, summary);
     if (!pong) return fail(pong.error());
-    ++sent;
     show_pong(query, *pong);
     if (pong->is_ok) {
-      ++answered;
+      is_answered = true;
     } else {
       code = failure_of(pong->line).code;
       if (code == ExitCode::usage || code == ExitCode::denied) return code;
@@ -136,10 +143,12 @@ ExitCode ping(const Query& query) {
     const auto now = std::chrono::steady_clock::now();
     if (query.is_until_direct && pong->is_direct) {
       const std::chrono::duration<double> taken = now - start;
+      show_summary(query, summary);
       if (!query.is_json) fmt::print("direct after {:.2f} s\n", taken.count());
       return ExitCode::ok;
     }
     if (query.is_until_direct && now >= end) {
+      show_summary(query, summary);
       return fail(ExitCode::unreachable,
                   fmt::format("the path was not direct within {} s{}", query.timeout_s,
                               pong->is_relay_only ? ": its path rule is always-relay" : ""));
@@ -147,8 +156,8 @@ ExitCode ping(const Query& query) {
     if (!query.is_until_direct && sent == query.count) break;
     std::this_thread::sleep_for(kInterval);
   }
-  if (!query.is_json) fmt::print("{} of {} answered\n", answered, sent);
-  return answered > 0 ? ExitCode::ok : code;
+  show_summary(query, summary);
+  return is_answered ? ExitCode::ok : code;
 }
 
 // wait asks until a client listens, then waits for it to be ready.
@@ -282,6 +291,44 @@ void add_netcheck(CLI::App& parent, Chosen& chosen) {
       "  zt client netcheck --json | jq -r .ipv4.mapping");
 }
 
+void add_ping(CLI::App& client, Chosen& chosen) {
+  auto query = std::make_shared<Query>();
+  CLI::App* command = add_query(client, chosen, "ping",
+                                "Open a flow to HOST:PORT and show its time and path", query, ping);
+  command->add_option("TARGET", query->target, "HOST:PORT of a resource")->required();
+  command->add_option("-c,--count", query->count, "How many times")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  command->add_flag("--until-direct", query->is_until_direct,
+                    "Go on until the path is direct, instead of --count");
+  query->timeout_s = 10;
+  command->add_option("--timeout", query->timeout_s, "Seconds for --until-direct")
+      ->check(CLI::Range(0.0, 86400.0))
+      ->capture_default_str();
+  query->add_json_to(*command);
+  command->footer(
+      "Each ping opens a flow to the resource and closes it: its line shows how long that took,\n"
+      "the path, and the path's round trip. QUIC sends again what a path loses, so a path that\n"
+      "loses packets still answers, only later. The last line therefore counts packets, too: how\n"
+      "many this machine sent on the connection to the connector since the first ping, with\n"
+      "those of other flows, and how many of them were lost. A ping is a handful of packets: to\n"
+      "see a loss of few percent take --count 100, or ping beside a busy flow. Losses on the way\n"
+      "back are not seen from here.\n"
+      "\n"
+      "--json prints an object for each ping: \"ok\", \"time_ms\", \"path\" (direct, or relayed:\n"
+      "and the relay), \"path_rule\", \"round_trip_ms\", and since the first ping\n"
+      "\"packets_sent\" and \"packets_lost\". Without an answer \"ok\" is false, and \"error\"\n"
+      "and \"text\" say why.\n"
+      "\n"
+      "Exit codes: 0 a ping was answered, or with --until-direct the path is direct; 3 denied;\n"
+      "4 no client is running, or the resource cannot be reached, or not directly.\n"
+      "\n"
+      "Examples:\n"
+      "  zt client ping db.internal:5432\n"
+      "  zt client ping --until-direct db.internal:5432\n"
+      "  zt client ping --json -c 100 db.internal:5432 | tail -1 | jq .packets_lost/.packets_sent");
+}
+
 }  // namespace
 
 void add_client_commands(CLI::App& app, Chosen& chosen) {
@@ -303,22 +350,7 @@ void add_client_commands(CLI::App& app, Chosen& chosen) {
       *add_query(*client, chosen, "resources", "List what you may reach", resources,
                  [](const Query& query) { return show(query, resources_text); }));
 
-  auto ping_query = std::make_shared<Query>();
-  CLI::App* ping_command =
-      add_query(*client, chosen, "ping", "Open a flow to HOST:PORT and show its time and path",
-                ping_query, ping);
-  ping_command->add_option("TARGET", ping_query->target, "HOST:PORT of a resource")->required();
-  ping_command->add_option("-c,--count", ping_query->count, "How many times")
-      ->check(CLI::Range(1, 1000))
-      ->capture_default_str();
-  ping_command->add_flag("--until-direct", ping_query->is_until_direct,
-                         "Go on until the path is direct, instead of --count");
-  ping_query->timeout_s = 10;
-  ping_command->add_option("--timeout", ping_query->timeout_s, "Seconds for --until-direct")
-      ->check(CLI::Range(0.0, 86400.0))
-      ->capture_default_str();
-  ping_query->add_json_to(*ping_command);
-
+  add_ping(*client, chosen);
   auto wait_query = std::make_shared<Query>();
   add_query(*client, chosen, "wait", "Wait until the client is signed in and knows its resources",
             wait_query, wait)

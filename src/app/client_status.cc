@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <iterator>
+#include <utility>
 
 #include "app/table.h"
 #include "wire/json.h"
@@ -130,6 +131,7 @@ Json connectors_json(const node::ClientNode& node, const client::Status& status,
       entry["by"] = path->is_over_tcp ? "TCP" : "UDP";
       entry["remote"] = path->remote.to_text();
       entry["round_trip_ms"] = to_milliseconds(path->statistics.rtt_smoothed);
+      entry["connection"] = std::to_underlying(path->connection);
       entry["packets_lost"] = path->statistics.packets_lost;
       entry["packets_sent"] = path->statistics.packets_sent;
     }

@@ -168,7 +168,11 @@ void ControlServer::answer_flow(std::uint64_t number, bool is_ping,
     if (const auto path = shell_.node().path_of(flow)) {
       answer["path"] = path->text;
       answer["path_rule"] = zt::to_text(path->rule);
-      answer["round_trip_ms"] = to_milliseconds(path->statistics.rtt_smoothed);
+      const quic::Statistics& statistics = path->statistics;
+      answer["round_trip_ms"] = to_milliseconds(statistics.rtt_smoothed);
+      answer["connection"] = std::to_underlying(path->connection);
+      answer["packets_lost"] = statistics.packets_lost;
+      answer["packets_sent"] = statistics.packets_sent;
     }
     shell_.close(flow);
     return say(number, to_line(answer));

@@ -654,7 +654,8 @@ std::optional<ClientNode::Path> ClientNode::path_of_connection(
   const auto remote = link_.endpoint().remote_of(connection);
   const auto statistics = link_.endpoint().statistics(connection);
   if (!remote || !statistics) return std::nullopt;
-  Path path{.text = "direct", .remote = *remote, .statistics = *statistics};
+  Path path{
+      .text = "direct", .remote = *remote, .connection = connection, .statistics = *statistics};
   if (const auto relay = link_.relay_at(*remote)) {
     path.text = "relayed:" + relay->text;
     const auto standing = link_.relays().standing(*relay);

@@ -151,6 +151,7 @@ class ClientNode {
     std::string text;  // "relayed:rly_…" or "direct".
     bool is_over_tcp = false;
     SocketAddress remote;
+    quic::ConnectionKey connection{};
     Paths rule = Paths::any;  // Of the connection.
     quic::Statistics statistics;
   };

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """A client in the background: up, wait, status, resources, ping and down; a connector that comes
-after it is used as soon as it is there."""
+after it is used as soon as it is there, and a ping shows what the path loses."""
 import json
 import os
+import re
 import stat
 import time
 
@@ -12,6 +13,8 @@ import postgres
 import web
 
 USED_WITHIN = 5.0  # Seconds from the connector's start to an answer.
+LAPTOP = "10.1.0.2"  # Of network.sh.
+LOSSY_PINGS = 20
 FLAGS = ["--forward", "15432=db.internal:5432", "--forward", "8080=web.internal:80",
          "--socks", "1080", "--always-relay"]
 
@@ -85,12 +88,40 @@ def what_it_says(home):
     home.check("ping shows three answers and the path", pinged.returncode == 0 and
                pinged.stdout.count("connected in") == 3 and "3 of 3 answered" in pinged.stdout,
                pinged.stdout)
+    home.check("and counts the packets that it took", packets(pinged.stdout) is not None,
+               pinged.stdout)
     answers = [json.loads(line) for line in
                home.client("ping", "--json", "-c", "2", "web.internal:80").stdout.splitlines()]
     home.check("ping --json is an object for each", len(answers) == 2 and all(
         answer["ok"] and answer["time_ms"] > 0 for answer in answers), str(answers))
+    home.check("with the packets sent and lost since the first", len(answers) == 2 and
+               0 < answers[0]["packets_sent"] < answers[1]["packets_sent"] and
+               answers[1]["packets_lost"] <= answers[1]["packets_sent"], str(answers))
     denied = home.client("ping", "-c", "1", "payroll.internal:443")
     home.check("ping of what is not allowed exits 3", denied.returncode == 3, denied.stderr)
+
+
+def packets(text):
+    """Returns how many packets were lost and how many sent, by the last line of a ping."""
+    found = re.search(r", (\d+) of (\d+) packets lost \((\d+\.\d) %\)$", text.strip())
+    return found and (int(found[1]), int(found[2]))
+
+
+def what_a_path_loses(home):
+    home.must("inet", "nft", "-f", "-", input=f"""
+        table ip lossy {{
+          chain laptop {{
+            type filter hook forward priority 0
+            ip saddr {LAPTOP} ip daddr {house.RELAY} numgen random mod 100 < 20 drop
+          }}
+        }}""")
+    pinged = home.client("ping", "-c", LOSSY_PINGS, "web.internal:80")
+    home.must("inet", "nft", "delete", "table", "ip", "lossy")
+    home.say(pinged.stdout.splitlines()[-1] if pinged.stdout else pinged.stderr)
+    home.check("on a path that loses every fifth packet all pings are answered",
+               f"{LOSSY_PINGS} of {LOSSY_PINGS} answered" in pinged.stdout, pinged.stdout)
+    lost, sent = packets(pinged.stdout) or (0, 0)
+    home.check("and the loss shows", 0 < lost < sent, pinged.stdout)
 
 
 def who_may_ask(home):
@@ -145,6 +176,7 @@ def story(home):
     without_connector(home)
     connector_comes(home)
     what_it_says(home)
+    what_a_path_loses(home)
     who_may_ask(home)
     down(home)
 
