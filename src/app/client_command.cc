@@ -76,10 +76,12 @@ ExitCode netcheck(const Query& query) {
   return is_working_netcheck(answer->line) ? ExitCode::ok : ExitCode::unreachable;
 }
 
-// number_in returns a number, or 0: the client that runs may be of another version.
-double number_in(const wire::Json& object, const char* name) {
+// milliseconds_in shows a number, or "-": the client that runs may not know it, or be of another
+// version.
+std::string milliseconds_in(const wire::Json& object, const char* name) {
   const auto found = object.find(name);
-  return found != object.end() && found->is_number() ? found->get<double>() : 0.0;
+  if (found == object.end() || !found->is_number()) return "-";
+  return fmt::format("{:.1f} ms", found->get<double>());
 }
 
 // Pong is what one ping showed.
@@ -106,9 +108,9 @@ void show_pong(const Query& query, const Pong& pong) {
   } else if (pong.is_ok) {
     const wire::Json object = wire::parse_json_object(pong.line);
     const auto rule = wire::text_member(object, "path_rule").value_or("any");
-    fmt::print("{}: connected in {:.1f} ms, {} round trip {:.1f} ms{}\n", query.target,
-               number_in(object, "time_ms"), wire::text_member(object, "path").value_or("-"),
-               number_in(object, "round_trip_ms"),
+    fmt::print("{}: connected in {}, {} round trip {}{}\n", query.target,
+               milliseconds_in(object, "time_ms"), wire::text_member(object, "path").value_or("-"),
+               milliseconds_in(object, "round_trip_ms"),
                rule == "any" ? "" : fmt::format(" (path rule: {})", rule));
   } else {
     fmt::print(stderr, "zt: {}\n", failure_of(pong.line).sentence);

@@ -169,7 +169,9 @@ void ControlServer::answer_flow(std::uint64_t number, bool is_ping,
       answer["path"] = path->text;
       answer["path_rule"] = zt::to_text(path->rule);
       const quic::Statistics& statistics = path->statistics;
-      answer["round_trip_ms"] = to_milliseconds(statistics.rtt_smoothed);
+      if (statistics.rtt_minimum != Duration::max()) {  // Until then the smoothed one is a guess.
+        answer["round_trip_ms"] = to_milliseconds(statistics.rtt_smoothed);
+      }
       answer["connection"] = std::to_underlying(path->connection);
       answer["packets_lost"] = statistics.packets_lost;
       answer["packets_sent"] = statistics.packets_sent;

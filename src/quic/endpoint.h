@@ -210,7 +210,7 @@ enum class DatagramResult : std::uint8_t {
 
 struct Statistics {
   Duration rtt_smoothed{};
-  Duration rtt_minimum{};
+  Duration rtt_minimum{};  // Duration::max() before the path's first sample.
   std::uint64_t congestion_window_size = 0;
   std::uint64_t bytes_in_flight = 0;
   std::uint64_t packets_sent = 0;
