@@ -334,10 +334,10 @@ class House:
     def status(self, host="laptop"):
         return json.loads(self.client("status", "--json", host=host).stdout)
 
-    def wait_until_reached(self, target, timeout=PATIENCE):
+    def wait_until_reached(self, target, timeout=PATIENCE, host="laptop"):
         """Waits until a flow to HOST:PORT opens: relay and connector may be on their way."""
-        self.wait_until(f"{target} is reached",
-                        lambda: self.client("ping", "-c", 1, target).returncode == 0, timeout)
+        self.wait_until(f"{target} is reached", lambda: self.client(
+            "ping", "-c", 1, target, host=host).returncode == 0, timeout)
 
     def add_name(self, address, *names, hosts=("connector", "service")):
         """Gives names to an address in /etc/hosts: by default those of the private network."""
