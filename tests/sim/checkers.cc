@@ -13,6 +13,10 @@ long milliseconds(Duration duration) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
 }
 
+std::string to_text(const Door& door) {
+  return fmt::format("{} port {}", zt::to_text(door.protocol), door.port);
+}
+
 }  // namespace
 
 // --- AccessChecker
@@ -23,7 +27,7 @@ void AccessChecker::note_grants(const std::vector<Grant>& grants, const Reach& r
     const auto known =
         grants_
             .try_emplace(grant.id,
-                         Known{.port = grant.port, .expires = grant.expires, .denial = {}})
+                         Known{.door = grant.door, .expires = grant.expires, .denial = {}})
             .first;
     if (grant.is_revoked && !known->second.denial) {
       known->second.denial = Denial{.at = now, .reach = reach};
@@ -34,11 +38,10 @@ void AccessChecker::note_grants(const std::vector<Grant>& grants, const Reach& r
   });
 }
 
-void AccessChecker::note_policy(const std::set<std::uint16_t>& allowed, const Reach& reach,
-                                Instant now) {
-  for (const std::uint16_t port : allowed) ports_[port].reset();
-  for (auto& [port, denial] : ports_) {
-    if (!allowed.contains(port) && !denial) denial = Denial{.at = now, .reach = reach};
+void AccessChecker::note_policy(const std::set<Door>& allowed, const Reach& reach, Instant now) {
+  for (const Door& door : allowed) doors_[door].reset();
+  for (auto& [door, denial] : doors_) {
+    if (!allowed.contains(door) && !denial) denial = Denial{.at = now, .reach = reach};
   }
 }
 
@@ -61,24 +64,24 @@ Instant AccessChecker::end_of(const Denial& denial, ActorNumber connector) const
   return is_reached ? told : denial.at + kLifetime + kLeeway;
 }
 
-Violation AccessChecker::pass(ActorNumber connector, std::uint16_t port, Duration clock_lag,
+Violation AccessChecker::pass(ActorNumber connector, const Door& door, Duration clock_lag,
                               Instant now) const {
-  const auto rule = ports_.find(port);
-  if (rule == ports_.end())
-    return fmt::format("a byte passed to port {}, which was never allowed", port);
+  const auto rule = doors_.find(door);
+  if (rule == doors_.end())
+    return fmt::format("a byte passed to {}, which was never allowed", to_text(door));
   if (rule->second && now > end_of(*rule->second, connector)) {
-    return fmt::format("a byte passed to port {} {} ms after the rules denied it", port,
+    return fmt::format("a byte passed to {} {} ms after the rules denied it", to_text(door),
                        milliseconds(now - rule->second->at));
   }
   const Duration slack = std::clamp(clock_lag, Duration{}, kLeeway);
-  Violation why = fmt::format("a byte passed to port {} without any grant", port);
+  Violation why = fmt::format("a byte passed to {} without any grant", to_text(door));
   for (const auto& [id, known] : grants_) {
-    if (known.port != port) continue;
+    if (known.door != door) continue;
     if (now >= known.expires + slack) {
-      why = fmt::format("a byte passed to port {} {} ms after the grant's end", port,
+      why = fmt::format("a byte passed to {} {} ms after the grant's end", to_text(door),
                         milliseconds(now - known.expires));
     } else if (known.denial && now > end_of(*known.denial, connector)) {
-      why = fmt::format("a byte passed to port {} {} ms after the grant was revoked", port,
+      why = fmt::format("a byte passed to {} {} ms after the grant was revoked", to_text(door),
                         milliseconds(now - known.denial->at));
     } else {
       return std::nullopt;

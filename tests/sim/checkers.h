@@ -7,15 +7,16 @@
 //   plain model of what is promised. Each thing that it is told is answered by nothing, or by the
 //   sentence that says what was broken. House asks them all; see there for who is told what.
 //
-//   AccessChecker   no byte passes between a connector and a resource unless the controller holds a
-//                   grant for it that lives at that instant, and no byte passes later than a
-//                   revocation may take: one message while the connector hears the controller, the
-//                   life of a grant otherwise.
+//   AccessChecker   no byte and no datagram passes between a connector and a resource unless the
+//                   controller holds a grant for it that lives at that instant, and none passes
+//                   later than a revocation may take: one message while the connector hears the
+//                   controller, the life of a grant otherwise.
 //   TrafficChecker  nobody is made a weapon: what goes to an address that has not proved that it
 //                   hears us is at most three times what came from it (RFC 9000 section 8), and for
 //                   probes at most what path/finder.h says.
 //   LimitChecker    a number that has a limit stays within it.
 
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -29,6 +30,7 @@
 #include "zt/base/bytes.h"
 #include "zt/base/ids.h"
 #include "zt/base/ip.h"
+#include "zt/base/protocol.h"
 #include "zt/base/time.h"
 #include "zt/wire/probe.h"
 
@@ -38,6 +40,14 @@ using Violation = std::optional<std::string>;  // What was broken; nothing: all 
 
 // ActorNumber names a node to the checkers.
 enum class ActorNumber : std::uint32_t {};
+
+// Door is what a grant opens of a resource.
+struct Door {
+  Protocol protocol = Protocol::tcp;
+  std::uint16_t port = 0;
+
+  friend auto operator<=>(const Door&, const Door&) = default;
+};
 
 class AccessChecker {
  public:
@@ -51,8 +61,8 @@ class AccessChecker {
   // Grant is what the controller holds.
   struct Grant {
     GrantId id;
-    std::uint16_t port = 0;  // Of the resource.
-    Instant expires;         // By the controller's clock.
+    Door door;
+    Instant expires;  // By the controller's clock.
     bool is_revoked = false;
   };
   // Reach is whom a change reaches by one message, and how long that takes at most.
@@ -63,14 +73,14 @@ class AccessChecker {
 
   // note_grants says what the controller holds at `now`, after a change or before a judgement.
   void note_grants(const std::vector<Grant>& grants, const Reach& reach, Instant now);
-  // note_policy says which ports the rules allow from `now` on.
-  void note_policy(const std::set<std::uint16_t>& allowed, const Reach& reach, Instant now);
+  // note_policy says which doors the rules open from `now` on.
+  void note_policy(const std::set<Door>& allowed, const Reach& reach, Instant now);
   // note_trouble says that something between the controller and anybody was lost.
   void note_trouble(Instant now);
 
-  // pass judges bytes between `connector` and the resource at `port`. `clock_lag` is by how much
-  // that connector's clock has been behind the controller's, at most.
-  [[nodiscard]] Violation pass(ActorNumber connector, std::uint16_t port, Duration clock_lag,
+  // pass judges bytes, or a datagram, between `connector` and the resource at `door`. `clock_lag`
+  // is by how much that connector's clock has been behind the controller's, at most.
+  [[nodiscard]] Violation pass(ActorNumber connector, const Door& door, Duration clock_lag,
                                Instant now) const;
 
  private:
@@ -80,7 +90,7 @@ class AccessChecker {
     Reach reach;
   };
   struct Known {
-    std::uint16_t port = 0;
+    Door door;
     Instant expires;
     std::optional<Denial> denial;
   };
@@ -90,7 +100,7 @@ class AccessChecker {
   [[nodiscard]] bool is_troubled(Instant from, Instant to) const;
 
   std::map<GrantId, Known> grants_;
-  std::map<std::uint16_t, std::optional<Denial>> ports_;  // Without a denial: allowed.
+  std::map<Door, std::optional<Denial>> doors_;  // Without a denial: allowed.
   std::set<Instant> troubles_;
 };
 

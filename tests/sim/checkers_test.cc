@@ -16,14 +16,16 @@ using namespace std::chrono_literals;
 
 constexpr ActorNumber kNode{1};
 constexpr ActorNumber kOther{2};
-constexpr std::uint16_t kPort = 5432;
+constexpr Door kDoor{.protocol = Protocol::tcp, .port = 5432};
+constexpr Door kUdpDoor{.protocol = Protocol::udp, .port = 5432};
+constexpr Door kOtherDoor{.protocol = Protocol::tcp, .port = 80};
 constexpr Instant kStart{1h};
 const SocketAddress kVictim{IpAddress::v4({198, 18, 9, 9}), 53};
 
 // Access is a checker that knows of one grant, given out at kStart, and of a rule that allows it.
 struct Access {
   Access() {
-    checker.note_policy({kPort}, reach, kStart);
+    checker.note_policy({kDoor}, reach, kStart);
     checker.note_grants({grant}, reach, kStart);
   }
   void revoke(Instant at) {
@@ -31,11 +33,11 @@ struct Access {
     checker.note_grants({grant}, reach, at);
   }
   [[nodiscard]] bool may_pass(Instant at, ActorNumber node = kNode, Duration lag = {}) const {
-    return !checker.pass(node, kPort, lag, at);
+    return !checker.pass(node, kDoor, lag, at);
   }
 
   AccessChecker::Reach reach{.connectors = {kNode}, .one_message = 60ms};
-  AccessChecker::Grant grant{.id = {"gra_a"}, .port = kPort, .expires = kStart + 5min};
+  AccessChecker::Grant grant{.id = {"gra_a"}, .door = kDoor, .expires = kStart + 5min};
   AccessChecker checker;
 };
 
@@ -44,10 +46,11 @@ TEST_CASE("a byte passes while a grant lives, and not at its end", "[checker]") 
   CHECK(access.may_pass(kStart));
   CHECK(access.may_pass(kStart + 5min - 1ns));
   CHECK_FALSE(access.may_pass(kStart + 5min));
-  CHECK(access.checker.pass(kNode, 80, {}, kStart));
+  CHECK(access.checker.pass(kNode, kOtherDoor, {}, kStart));
+  CHECK(access.checker.pass(kNode, kUdpDoor, {}, kStart));
   AccessChecker without_grant;
-  without_grant.note_policy({kPort}, access.reach, kStart);
-  CHECK(without_grant.pass(kNode, kPort, {}, kStart));
+  without_grant.note_policy({kDoor}, access.reach, kStart);
+  CHECK(without_grant.pass(kNode, kDoor, {}, kStart));
 }
 
 TEST_CASE("a clock that is behind lengthens a grant up to the leeway", "[checker]") {
@@ -63,7 +66,7 @@ TEST_CASE("after a revocation bytes pass for one message, or for the life of a g
   Access access;
   access.grant.expires = kStart + 1h;
   access.checker = {};
-  access.checker.note_policy({kPort}, access.reach, kStart);
+  access.checker.note_policy({kDoor}, access.reach, kStart);
   access.revoke(kStart + 1min);
   CHECK(access.may_pass(kStart + 1min + 60ms));
   CHECK_FALSE(access.may_pass(kStart + 1min + 60ms + 1ns));
@@ -96,7 +99,7 @@ TEST_CASE("a rule that is gone ends a flow, whatever became of its grant", "[che
   access.checker.note_policy({}, access.reach, kStart + 1s);
   CHECK(access.may_pass(kStart + 1s + 60ms));
   CHECK_FALSE(access.may_pass(kStart + 2s));
-  access.checker.note_policy({kPort}, access.reach, kStart + 3s);
+  access.checker.note_policy({kDoor}, access.reach, kStart + 3s);
   CHECK(access.may_pass(kStart + 3s));
 }
 
@@ -174,19 +177,22 @@ TEST_CASE("a House sees a byte that nothing allows", "[checker]") {
   House house(seed_of(700));
   Seen seen(house);
   REQUIRE(house.boot());
-  house.connector->on_bytes({kServiceIp, 80});
+  house.connector->on_bytes(kOtherDoor);
   CHECK(seen.has("never allowed"));
-  house.connector->on_bytes({kServiceIp, kPort});
-  CHECK(seen.has("without any grant"));
+  house.connector->on_bytes(kDoor);
+  CHECK(seen.has("tcp port 5432 without any grant"));
   (void)house.open_echo();
   house.world.run_for(40s);
   seen.all.clear();
-  house.connector->on_bytes({kServiceIp, kPort});
+  house.connector->on_bytes(kDoor);
   CHECK(seen.all.empty());
+  house.connector->on_bytes(kUdpDoor);
+  CHECK(seen.has("udp port 5432 without any grant"));
+  seen.all.clear();
   house.controller->ask("DELETE", "access-rules/" + house.rule_id, nullptr, 204);
   house.world.run_for(100ms);
   CHECK(seen.all.empty());
-  house.connector->on_bytes({kServiceIp, kPort});
+  house.connector->on_bytes(kDoor);
   CHECK(seen.has("after the rules denied it"));
 }
 

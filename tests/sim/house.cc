@@ -258,6 +258,7 @@ void ConnectorActor::handle_timeout(const Now& now) {
 }
 void ConnectorActor::settle(const Now& now) {
   while (auto effect = node_->poll_effect(now)) carry_out(*effect, now);
+  move_datagrams(now);
 }
 std::optional<quic::Transmit> ConnectorActor::poll_transmit(std::span<std::byte> buffer,
                                                             const Now& now) {
@@ -282,15 +283,7 @@ void ConnectorActor::carry_out(node::ConnectorNode::Effect& effect, const Now& n
     node_->lookup_done(lookup->key, found == names.end() ? std::vector<IpAddress>() : found->second,
                        found == names.end(), now);
   } else if (const auto* wanted = std::get_if<Node::DialWanted>(&effect)) {
-    const auto served = std::ranges::find_if(wanted->addresses, [&](const SocketAddress& address) {
-      return services.contains(address);
-    });
-    if (served == wanted->addresses.end()) {
-      node_->dialed(wanted->flow, std::unexpected(connector::DialError::refused), now);
-    } else {
-      flows_[wanted->flow].remote = *served;
-      node_->dialed(wanted->flow, *served, now);
-    }
+    dial(*wanted, now);
   } else if (const auto* opened = std::get_if<Node::FlowOpened>(&effect)) {
     flows_[opened->flow].is_open = true;
     pump(opened->flow, now);
@@ -319,16 +312,62 @@ void ConnectorActor::carry_out(node::ConnectorNode::Effect& effect, const Now& n
   }
 }
 
+void ConnectorActor::dial(const node::ConnectorNode::DialWanted& wanted, const Now& now) {
+  const auto served = std::ranges::find_if(wanted.addresses, [&](const SocketAddress& address) {
+    return wanted.protocol == Protocol::udp ? datagram_services.contains(address)
+                                            : services.contains(address);
+  });
+  if (served == wanted.addresses.end()) {
+    node_->dialed(wanted.flow, std::unexpected(connector::DialError::refused), now);
+    return;
+  }
+  Flow& flow = flows_[wanted.flow];
+  flow.remote = *served;
+  flow.protocol = wanted.protocol;
+  node_->dialed(wanted.flow, *served, now);
+}
+
+void ConnectorActor::move_datagrams(const Now& now) {
+  while (const auto datagram = node_->poll_datagram(now)) {
+    const auto found = flows_.find(datagram->flow);
+    if (found == flows_.end()) continue;
+    Flow& flow = found->second;
+    REQUIRE(flow.protocol == Protocol::udp);
+    if (on_bytes) on_bytes({flow.protocol, flow.remote.port});
+    flow.bytes_up += datagram->payload.size();
+    const auto said = datagram_services.at(flow.remote)(as_text(datagram->payload));
+    if (said) answer(datagram->flow, *said, now);
+  }
+}
+
+// answer sends a datagram of the resource. What does not fit is dropped, and nobody is told.
+void ConnectorActor::answer(FlowKey key, std::string_view datagram, const Now& now) {
+  Flow& flow = flows_.at(key);
+  if (on_bytes) on_bytes({flow.protocol, flow.remote.port});
+  flow.bytes_down += datagram.size();
+  (void)node_->send_datagram(key, as_bytes(datagram), now);
+}
+
+void ConnectorActor::push(const SocketAddress& resource, std::string_view datagram) {
+  for (const auto& [key, flow] : flows_) {
+    if (!flow.is_open || flow.protocol != Protocol::udp || flow.remote != resource) continue;
+    answer(key, datagram, world_.now_of(*this));
+  }
+  world_.wake(*this);
+}
+
 void ConnectorActor::pump(FlowKey key, const Now& now) {
   const auto found = flows_.find(key);
   if (found == flows_.end() || !found->second.is_open) return;
   Flow& flow = found->second;
+  if (flow.protocol == Protocol::udp) return;
+  const Door door{flow.protocol, flow.remote.port};
   Service& service = services.at(flow.remote);
   for (;;) {
     const quic::Readable readable = node_->flows().readable(key);
     if (readable.bytes.empty() && (!readable.is_end || flow.is_client_ended)) break;
     flow.is_client_ended = readable.is_end;
-    if (!readable.bytes.empty() && on_bytes) on_bytes(flow.remote);
+    if (!readable.bytes.empty() && on_bytes) on_bytes(door);
     flow.bytes_up += readable.bytes.size();
     flow.unsent += service.on_bytes(as_text(readable.bytes), readable.is_end);
     node_->flows().consume(key, readable.bytes.size());
@@ -337,7 +376,7 @@ void ConnectorActor::pump(FlowKey key, const Now& now) {
     const std::span<std::byte> space = node_->flows().writable(key);
     if (space.empty()) return;
     const std::size_t size = std::min(space.size(), flow.unsent.size());
-    if (on_bytes) on_bytes(flow.remote);
+    if (on_bytes) on_bytes(door);
     std::ranges::copy(as_bytes(std::string_view(flow.unsent).substr(0, size)), space.begin());
     node_->flows().commit(key, size);
     flow.unsent.erase(0, size);
@@ -440,6 +479,11 @@ void ClientActor::handle_timeout(const Now& now) {
 }
 void ClientActor::settle(const Now& now) {
   while (auto effect = node_->poll_effect(now)) carry_out(*effect, now);
+  while (const auto datagram = node_->poll_datagram()) {
+    AppFlow& flow = flows_.at(datagram->flow);
+    REQUIRE(flow.protocol == Protocol::udp);
+    if (!flow.is_over) flow.datagrams.emplace_back(as_text(datagram->payload));
+  }
 }
 std::optional<quic::Transmit> ClientActor::poll_transmit(std::span<std::byte> buffer,
                                                          const Now& now) {
@@ -457,11 +501,11 @@ void ClientActor::link_closed(const SocketAddress& link, const Now& now) {
   node_->link_closed(link, "cut", now);
 }
 
-ClientActor::FlowKey ClientActor::open(const std::string& target) {
+ClientActor::FlowKey ClientActor::open(const std::string& target, Protocol protocol) {
   const auto authority = Authority::parse(target);
   REQUIRE(authority);
-  const FlowKey key = node_->open_flow(*authority, Protocol::tcp, world_.now_of(*this));
-  flows_[key];
+  const FlowKey key = node_->open_flow(*authority, protocol, world_.now_of(*this));
+  flows_[key].protocol = protocol;
   world_.wake(*this);
   return key;
 }
@@ -471,6 +515,16 @@ void ClientActor::send(FlowKey key, std::string_view bytes, bool end_after) {
   flow.unsent += bytes;
   flow.wants_end = flow.wants_end || end_after;
   pump(key, world_.now_of(*this));
+  world_.wake(*this);
+}
+
+void ClientActor::send_datagram(FlowKey key, std::string_view datagram) {
+  (void)node_->send_datagram(key, as_bytes(datagram), world_.now_of(*this));
+  world_.wake(*this);
+}
+
+void ClientActor::close(FlowKey key) {
+  end(key, false, world_.now_of(*this));
   world_.wake(*this);
 }
 
@@ -505,7 +559,7 @@ void ClientActor::carry_out(node::ClientNode::Effect& effect, const Now& now) {
 
 void ClientActor::pump(FlowKey key, const Now& now) {
   AppFlow& flow = flows_.at(key);
-  if (!flow.is_ready || flow.is_over) return;
+  if (!flow.is_ready || flow.is_over || flow.protocol == Protocol::udp) return;
   while (!flow.unsent.empty()) {
     const std::span<std::byte> space = node_->flows().writable(key);
     if (space.empty()) break;
@@ -563,20 +617,21 @@ House::House(std::uint64_t seed, const Link& link, const std::function<Layout(Wo
   controller->on_changed = [this] { read_access(); };
   world.attach(*controller, kControllerAt);
   network_id = controller->ask("POST", "networks", {{"name", "office"}}, 201).at("id");
-  const auto resource = [&](const char* name, const char* address, const char* port) {
+  const auto resource = [&](const char* name, const char* address, const char* port,
+                            const Json& udp) {
     return controller
         ->ask("POST", "resources",
               {{"name", name},
                {"network", network_id},
                {"address", address},
                {"tcp", {port}},
-               {"udp", "none"}},
+               {"udp", udp}},
               201)
         .at("id")
         .get<std::string>();
   };
-  db_id = resource("db", "db.internal", "5432");
-  web_id = resource("web", "web.internal", "80");
+  db_id = resource("db", "db.internal", "5432", Json::array({"5432"}));
+  web_id = resource("web", "web.internal", "80", "none");
   account_id = controller->ask("POST", "service-accounts", {{"name", "ci"}}, 201).at("id");
   const Json key =
       controller->ask("POST", "service-accounts/" + account_id + "/keys", Json::object(), 201);
@@ -615,9 +670,10 @@ std::unique_ptr<ConnectorActor> House::make_connector(const std::string& name, c
   made->names["web.internal"] = {kServiceIp};
   made->services[{kServiceIp, 5432}] = {
       .on_bytes = [](std::string_view bytes, bool) { return std::string(bytes); }};
-  made->on_bytes = [this, actor = made.get()](const SocketAddress& resource) {
-    check_passed(*actor, resource);
+  made->datagram_services[{kServiceIp, 5432}] = [](std::string_view datagram) {
+    return std::string(datagram);
   };
+  made->on_bytes = [this, actor = made.get()](const Door& door) { check_passed(*actor, door); };
   world.attach(*made, place);
   return made;
 }
@@ -650,6 +706,20 @@ bool House::exchange(client::FlowKey flow, std::string_view text, Duration limit
   const std::string expected = client->flow(flow).received + std::string(text);
   client->send(flow, text, false);
   return world.run_until([&] { return client->flow(flow).received == expected; }, limit);
+}
+
+bool House::call(client::FlowKey flow, std::string_view text, Duration limit) {
+  const AppFlow& state = client->flow(flow);
+  const auto has_come = [&] {
+    return std::ranges::find(state.datagrams, text) != state.datagrams.end();
+  };
+  const Instant end = world.now().instant + limit;
+  while (!has_come() && world.now().instant < end) {
+    client->send_datagram(flow, text);
+    world.run_until(has_come,
+                    std::min<Duration>(std::chrono::milliseconds(100), end - world.now().instant));
+  }
+  return has_come();
 }
 
 client::FlowKey House::open_echo() {
@@ -794,13 +864,11 @@ void House::check_delivered(const Actor& to, const World::Delivery& delivery) {
   if (world.now().instant - limits_checked_ >= std::chrono::seconds(1)) check_limits();
 }
 
-void House::check_passed(const ConnectorActor& actor, const SocketAddress& resource) {
+void House::check_passed(const ConnectorActor& actor, const Door& door) {
   const Instant now = world.now().instant;
   if (now - access_read_ >= std::chrono::seconds(1)) read_access();
   note_clocks();
-  const auto judge = [&] {
-    return access_.pass(number_of(actor), resource.port, clock_lags_[&actor], now);
-  };
+  const auto judge = [&] { return access_.pass(number_of(actor), door, clock_lags_[&actor], now); };
   if (!judge()) return;
   read_access();  // The grant may be younger than what we know.
   report(judge());
@@ -823,37 +891,41 @@ void House::read_access() {
   std::vector<AccessChecker::Grant> grants;
   for (const controller::IssuedGrant& grant : *held) {
     grants.push_back({.id = grant.id,
-                      .port = grant.port,
+                      .door = {grant.protocol, grant.port},
                       .expires = now.instant + (grant.expires - now.unix_time),
                       .is_revoked = grant.is_revoked});
   }
   access_.note_grants(grants, reach, now.instant);
-  access_.note_policy(allowed_ports(), reach, now.instant);
+  access_.note_policy(allowed_doors(), reach, now.instant);
 }
 
-// allowed_ports judges by the rules as they are written down, without the policy engine.
-std::set<std::uint16_t> House::allowed_ports() {
+// allowed_doors judges by the rules as they are written down, without the policy engine.
+std::set<Door> House::allowed_doors() {
   controller::Store& store = controller->store();
   const TenantId& tenant = controller->tenant();
   const auto resources = store.resources().list(tenant, {});
   const auto rules = store.access_rules().list(tenant, {});
   const auto devices = store.devices().list(tenant, {});
   REQUIRE((resources && rules && devices));
-  std::set<std::uint16_t> ports;
+  std::set<Door> doors;
   const auto account = store.service_accounts().find(tenant, {account_id});
-  if (!account || !account->is_enabled) return ports;
+  if (!account || !account->is_enabled) return doors;
   if (!devices->empty() && std::ranges::none_of(*devices, &controller::Device::is_enabled)) {
-    return ports;
+    return doors;
   }
   for (const controller::Resource& resource : *resources) {
-    if (resource.is_enabled && is_allowed(resource, *rules)) {
-      ports.insert(resource.tcp.front().first);
+    if (!resource.is_enabled) continue;
+    for (const Protocol protocol : {Protocol::tcp, Protocol::udp}) {
+      for (const PortRange& range : protocol == Protocol::tcp ? resource.tcp : resource.udp) {
+        const Door door{protocol, range.first};
+        if (is_allowed(resource, door, *rules)) doors.insert(door);
+      }
     }
   }
-  return ports;
+  return doors;
 }
 
-bool House::is_allowed(const controller::Resource& resource,
+bool House::is_allowed(const controller::Resource& resource, const Door& door,
                        const std::vector<controller::AccessRule>& rules) {
   bool is_allowed = false;
   const UnixTime now = world.now_of(*controller).unix_time;
@@ -863,7 +935,11 @@ bool House::is_allowed(const controller::Resource& resource,
   };
   for (const controller::AccessRule& rule : rules) {
     const bool is_over = rule.valid_until && *rule.valid_until <= now;
-    if (!rule.is_enabled || is_over || !names(rule.subjects, account_id, controller::kEveryone) ||
+    const bool is_other_protocol =
+        !rule.protocols.empty() &&
+        std::ranges::find(rule.protocols, door.protocol) == rule.protocols.end();
+    if (!rule.is_enabled || is_over || is_other_protocol ||
+        !names(rule.subjects, account_id, controller::kEveryone) ||
         !names(rule.resources, resource.id.text, controller::kEverything)) {
       continue;
     }
@@ -944,6 +1020,9 @@ void House::check_nothing_is_left() {
   for (ConnectorActor* each : connectors()) {
     for (auto& [address, service] : each->services) {
       service.on_bytes = [](std::string_view, bool) { return std::string(); };
+    }
+    for (auto& [address, service] : each->datagram_services) {
+      service = [](std::string_view) { return std::nullopt; };
     }
   }
   if (client && client->is_running()) {

@@ -69,6 +69,9 @@ struct Service {
   bool is_ended_with_client = true;  // It ends when the client does.
 };
 
+// DatagramService is a UDP resource: what comes in, and what it says about it, if anything.
+using DatagramService = std::function<std::optional<std::string>(std::string_view datagram)>;
+
 class ControllerActor final : public Actor {
  public:
   ControllerActor(World& world, std::uint64_t seed);
@@ -172,8 +175,11 @@ class ConnectorActor final : public Actor {
   // The private network: names, and what listens where. Everything else refuses.
   std::map<std::string, std::vector<IpAddress>> names;
   std::map<SocketAddress, Service> services;
-  // on_bytes is called when bytes pass to or from a resource.
-  std::function<void(const SocketAddress& resource)> on_bytes;
+  std::map<SocketAddress, DatagramService> datagram_services;
+  // push is what a UDP resource does that speaks unasked: to all who have a flow to it.
+  void push(const SocketAddress& resource, std::string_view datagram);
+  // on_bytes is called when bytes, or a datagram, pass to or from a resource.
+  std::function<void(const Door& door)> on_bytes;
   // node is what runs; there is none after a crash.
   [[nodiscard]] bool is_running() const { return node_ != nullptr; }
   [[nodiscard]] const node::ConnectorNode& node() const { return *node_; }
@@ -183,6 +189,7 @@ class ConnectorActor final : public Actor {
   using FlowKey = connector::FlowKey;
   struct Flow {
     SocketAddress remote;
+    Protocol protocol = Protocol::tcp;
     std::string unsent;
     bool is_open = false;
     bool is_client_ended = false;
@@ -193,7 +200,10 @@ class ConnectorActor final : public Actor {
   void start(node::Credential credential);
   void tell_addresses();
   void carry_out(node::ConnectorNode::Effect& effect, const Now& now);
+  void dial(const node::ConnectorNode::DialWanted& wanted, const Now& now);
   void pump(FlowKey key, const Now& now);
+  void move_datagrams(const Now& now);
+  void answer(FlowKey key, std::string_view datagram, const Now& now);
 
   World& world_;
   Place place_;
@@ -207,6 +217,7 @@ class ConnectorActor final : public Actor {
 
 // AppFlow is a flow as the application sees it.
 struct AppFlow {
+  Protocol protocol = Protocol::tcp;
   bool is_ready = false;
   bool is_over = false;  // Cut, aborted, or ended in order.
   bool is_orderly = false;
@@ -215,6 +226,7 @@ struct AppFlow {
   std::string unsent;
   bool wants_end = false;  // End our side once `unsent` is gone.
   bool is_end_sent = false;
+  std::vector<std::string> datagrams;  // Of a UDP flow, as they came.
 };
 
 class ClientActor final : public Actor {
@@ -247,9 +259,13 @@ class ClientActor final : public Actor {
 
   std::string disk;  // The kept flow reports.
 
-  [[nodiscard]] FlowKey open(const std::string& target);
+  [[nodiscard]] FlowKey open(const std::string& target, Protocol protocol = Protocol::tcp);
   // send hands bytes to the flow; end_after ends our side after them.
   void send(FlowKey key, std::string_view bytes, bool end_after);
+  // send_datagram is that for a UDP flow. What has no room, or no flow yet, is dropped.
+  void send_datagram(FlowKey key, std::string_view datagram);
+  // close ends a flow as an application does that is gone.
+  void close(FlowKey key);
   [[nodiscard]] AppFlow& flow(FlowKey key) { return flows_.at(key); }
   // node is what runs; there is none after a crash.
   [[nodiscard]] bool is_running() const { return node_ != nullptr; }
@@ -292,8 +308,8 @@ struct Layout {
 [[nodiscard]] std::function<Layout(World&)> lay_out_with(Paths policy);
 
 // House is the standard four, set up through the API: a network, a resource "db" at
-// db.internal:5432 and "web" at web.internal:80, a service account "ci" that a rule gives access to
-// "db" only.
+// db.internal:5432, TCP and UDP, and "web" at web.internal:80, TCP, a service account "ci" that a
+// rule gives access to "db" only.
 class House {
  public:
   // `lay_out` puts Nats into the world; by default there are none, and all four are public.
@@ -318,6 +334,9 @@ class House {
   [[nodiscard]] bool exchange(client::FlowKey flow, std::string_view text, Duration limit);
   // open_echo opens a flow to "db" and requires that the canary comes back over it.
   [[nodiscard]] client::FlowKey open_echo();
+  // call sends `text` as a datagram to "db", and again every 100 ms until it has come back; it
+  // returns whether it came within `limit`.
+  [[nodiscard]] bool call(client::FlowKey flow, std::string_view text, Duration limit);
   // path_of returns how a flow travels: "direct", or "relayed:…"; empty: not at all.
   [[nodiscard]] std::string path_of(client::FlowKey flow) const;
   [[nodiscard]] bool is_direct(client::FlowKey flow) const { return path_of(flow) == "direct"; }
@@ -364,10 +383,10 @@ class House {
   [[nodiscard]] ActorNumber number_of(const Actor& actor);
   void check_sent(const Actor& from, const SocketAddress& to, std::span<const std::byte> bytes);
   void check_delivered(const Actor& to, const World::Delivery& delivery);
-  void check_passed(const ConnectorActor& actor, const SocketAddress& resource);
+  void check_passed(const ConnectorActor& actor, const Door& door);
   void read_access();
-  [[nodiscard]] std::set<std::uint16_t> allowed_ports();
-  [[nodiscard]] bool is_allowed(const controller::Resource& resource,
+  [[nodiscard]] std::set<Door> allowed_doors();
+  [[nodiscard]] bool is_allowed(const controller::Resource& resource, const Door& door,
                                 const std::vector<controller::AccessRule>& rules);
   void check_limits();
   void check_limits_of(const ConnectorActor& actor);
