@@ -96,6 +96,7 @@ void add_contact(Json& object, const Netcheck::Contact& contact) {
     object["round_trip_ms"] =
         std::chrono::duration<double, std::milli>(*contact.round_trip).count();
   }
+  if (contact.observed) object["observed"] = contact.observed->to_text();
 }
 
 Json relay_json(const Netcheck::Relay& relay) {
@@ -105,7 +106,6 @@ Json relay_json(const Netcheck::Relay& relay) {
                  {"spare", relay.is_spare},
                  {"silent", relay.is_silent}};
   add_contact(object, relay.contact);
-  if (relay.observed) object["observed"] = relay.observed->to_text();
   return object;
 }
 
@@ -184,8 +184,11 @@ std::string away_text(const Json& contact) {
 std::string controller_text(const Json& controller) {
   const std::string address = wire::text_or_empty(controller, "address");
   if (!flag(controller, "up")) return fmt::format("{} away: {}", address, away_text(controller));
-  return fmt::format("{} up, by HTTP/3 over {}, round trip {}", address, way_text(controller),
-                     round_trip_text(controller));
+  std::string text = fmt::format("{} up, by HTTP/3 over {}, round trip {}", address,
+                                 way_text(controller), round_trip_text(controller));
+  const std::string observed = wire::text_or_empty(controller, "observed");
+  if (!observed.empty()) text += ", sees us at " + observed;
+  return text;
 }
 
 std::string relay_state_text(const Json& relay) {
@@ -241,7 +244,8 @@ Netcheck netcheck_of(const node::Link& link) {
                                 .is_over_tcp = controller.is_over_tcp(),
                                 .reason = controller.is_up() ? "" : controller.down_reason(),
                                 .remote = controller.remote(),
-                                .round_trip = controller.round_trip()},
+                                .round_trip = controller.round_trip(),
+                                .observed = controller.observed()},
                  .relays = {},
                  .is_always_relayed = link.paths().policy() == Paths::always_relay,
                  .port = facts.port,
@@ -251,10 +255,8 @@ Netcheck netcheck_of(const node::Link& link) {
                  .mapping = link.mapping(),
                  .mapping_need = link.mapping_need()};
   for (const node::RelayPlace& place : link.places()) {
-    Netcheck::Relay relay{.id = place.id,
-                          .name = place.name,
-                          .contact = {.address = place.address.to_text()},
-                          .observed = {}};
+    Netcheck::Relay relay{
+        .id = place.id, .name = place.name, .contact = {.address = place.address.to_text()}};
     if (const auto standing = link.relays().standing(place.id)) {
       relay.contact.is_up = standing->is_bound;
       relay.contact.is_over_tcp = standing->is_over_tcp;
@@ -262,7 +264,7 @@ Netcheck netcheck_of(const node::Link& link) {
       relay.contact.reason = standing->reason;
       relay.contact.remote = standing->remote;
       relay.contact.round_trip = standing->round_trip;
-      relay.observed = standing->observed;
+      relay.contact.observed = standing->observed;
     } else {
       relay.is_spare = true;
     }

@@ -30,10 +30,11 @@ struct Netcheck {
   struct Contact {
     std::string address;  // HOST:PORT, as configured.
     bool is_up = false;
-    bool is_over_tcp = false;             // Up, over a TCP link: UDP does not get through.
-    std::string reason;                   // Why the last try failed; empty: the first goes on.
-    std::optional<SocketAddress> remote;  // What it was resolved to, if anything was tried.
-    std::optional<Duration> round_trip;   // While it is up.
+    bool is_over_tcp = false;               // Up, over a TCP link: UDP does not get through.
+    std::string reason;                     // Why the last try failed; empty: the first goes on.
+    std::optional<SocketAddress> remote;    // What it was resolved to, if anything was tried.
+    std::optional<Duration> round_trip;     // While it is up.
+    std::optional<SocketAddress> observed;  // Where it sees us.
   };
   struct Relay {
     RelayId id;
@@ -41,7 +42,6 @@ struct Netcheck {
     Contact contact;
     bool is_spare = false;   // Not tried: enough others are on the list.
     bool is_silent = false;  // Bound, and it leaves us without an answer.
-    std::optional<SocketAddress> observed;
   };
 
   Contact controller;

@@ -107,6 +107,8 @@ void Engine::handle(Input input, const Now& now) {
     // A right that ends now has ended for this request too, however late the timer is.
     parts_->run_timers(now);
     parts_->arrive(*arrived, now);
+  } else if (const auto* moved = std::get_if<http::PeerMoved>(&input)) {
+    parts_->hub.move(moved->exchange, moved->remote);
   } else if (const auto* gone = std::get_if<http::ExchangeGone>(&input)) {
     parts_->hub.leave(gone->exchange, now);
   }

@@ -363,7 +363,7 @@ Attempt<void> NodeApi::watch(const Call& call) {
   if (const auto known = require_parameters(call, {"revision"}); !known) return known;
   const auto caller = authenticate(call);
   if (!caller) return fail(caller.error());
-  WatchRequest request{.exchange = call.exchange, .node = caller->row};
+  WatchRequest request{.exchange = call.exchange, .remote = call.peer.remote, .node = caller->row};
   if (const auto text = call.query.find("revision")) {
     request.held = parse_decimal<std::int64_t>(*text);
     if (!request.held) {

@@ -50,6 +50,10 @@ Json keys_told(const NodeRow& row, const TenantState& state, const Now& now) {
   return told;
 }
 
+std::string observed_line(const SocketAddress& remote) {
+  return line({{"type", "observed"}, {"address", remote.to_text()}});
+}
+
 std::string revoke_lines(const std::vector<std::string>& grants, std::string_view reason) {
   std::string lines;
   for (std::size_t i = 0; i < grants.size(); i += WatchHub::kGrantsPerLineMax) {
@@ -146,7 +150,7 @@ bool WatchHub::open(const WatchRequest& request, const TenantState& state, const
   respond.response.status = 200;
   respond.response.fields.add("content-type", "application/x-ndjson");
   respond.response.fields.add("cache-control", "no-store");
-  respond.body = opening_lines(watcher, request, state, now);
+  respond.body = opening_lines(watcher, request, state, now) + observed_line(request.remote);
   outbox_.put(std::move(respond));
   outbox_.log(WatchStarted{state.directory.tenant, id, streams_.size()});
   if (!next_tick_) next_tick_ = now.instant + config_.ping_interval;
@@ -189,6 +193,10 @@ std::string WatchHub::opening_lines(Watcher& watcher, const WatchRequest& reques
   const auto rest = revoked.begin() + static_cast<std::ptrdiff_t>(first);
   message["revoked"] = std::vector<std::string>(revoked.begin(), rest);
   return line(message) + revoke_lines({rest, revoked.end()}, "revoked while away");
+}
+
+void WatchHub::move(http::ExchangeKey exchange, const SocketAddress& remote) {
+  if (streams_.contains(exchange)) outbox_.put(http::Append{exchange, observed_line(remote)});
 }
 
 void WatchHub::leave(http::ExchangeKey exchange, const Now& now) {

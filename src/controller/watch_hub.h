@@ -13,6 +13,9 @@
 //   are told at once to the connectors of their network, before the delta. A node that may not
 //   watch any longer is first told that it holds nothing, then its stream ends.
 //
+//   A node is also told from which address its packets come, at the beginning and when that
+//   changes: peers may find it there, and it tells what kind of NAT stands between.
+//
 //   A stream that breaks leaves its watcher behind for kAwayMax. If nothing changed for the node
 //   until it is back with ?revision=, it goes on from there; otherwise it gets a snapshot.
 //
@@ -45,6 +48,7 @@ struct TenantState {
 // WatchRequest is a node that asks to watch. It has been authenticated and is allowed to.
 struct WatchRequest {
   http::ExchangeKey exchange{};
+  SocketAddress remote;
   NodeRow node;
   std::optional<std::int64_t> held;  // The revision that it says it holds.
   std::vector<GrantId> revoked;      // For a connector: revoked and not yet expired.
@@ -61,6 +65,9 @@ class WatchHub {
   // open answers the request with the beginning of a stream. It returns false, and does nothing, if
   // there are too many watchers.
   [[nodiscard]] bool open(const WatchRequest& request, const TenantState& state, const Now& now);
+
+  // move tells the node of a stream that its packets come from another address.
+  void move(http::ExchangeKey exchange, const SocketAddress& remote);
 
   // leave notes that a stream has ended. Unknown exchanges are ignored.
   void leave(http::ExchangeKey exchange, const Now& now);

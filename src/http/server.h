@@ -69,7 +69,7 @@ class Server {
     Limits limits;
   };
 
-  using Output = std::variant<RequestArrived, ExchangeGone>;
+  using Output = std::variant<RequestArrived, PeerMoved, ExchangeGone>;
   using Command = std::variant<Respond, Append, Finish>;
 
   // `endpoint` outlives the object; null means that there is no HTTP/3.
@@ -142,6 +142,7 @@ class Server {
   void push(const quic::StreamKey& key, Stream& stream, Instant now);
   void abandon(const quic::StreamKey& key, Stream& stream);
   void forget_body(Stream& stream);
+  void move_peer(quic::ConnectionKey connection, Peer& peer, const SocketAddress& remote);
   void forget_connection(quic::ConnectionKey connection);
   void handle_stream_timeout(const quic::StreamKey& key, Instant now);
 

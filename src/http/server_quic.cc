@@ -43,7 +43,7 @@ bool Server::handle(const quic::Event& event, Instant now) {
   }
   if (const auto* moved = std::get_if<quic::ConnectionMoved>(&event)) {
     const auto found = peers_.find(moved->connection);
-    if (found != peers_.end()) found->second.remote = moved->remote;
+    if (found != peers_.end()) move_peer(moved->connection, found->second, moved->remote);
     return false;
   }
   if (const auto* closed = std::get_if<quic::ConnectionClosed>(&event)) {
@@ -254,6 +254,15 @@ void Server::abandon(const quic::StreamKey& key, Stream& stream) {
 
 void Server::forget_body(Stream& stream) {
   received_size_ -= std::exchange(stream.body, {}).size();
+}
+
+void Server::move_peer(quic::ConnectionKey connection, Peer& peer, const SocketAddress& remote) {
+  peer.remote = remote;
+  auto entry = streams_.lower_bound({.connection = connection, .id = 0});
+  for (; entry != streams_.end() && entry->first.connection == connection; ++entry) {
+    const auto& exchange = entry->second->exchange;
+    if (exchange) outputs_.emplace_back(PeerMoved{.exchange = *exchange, .remote = remote});
+  }
 }
 
 void Server::forget_connection(quic::ConnectionKey connection) {

@@ -365,6 +365,7 @@ void ControllerSession::lose(std::string reason, const Now& now) {
   admission_call_.reset();
   watch_call_.reset();
   heartbeat_at_.reset();
+  observe(std::nullopt);
   state_ = State::waiting;
   const Duration wait = backoff_.next();
   deadline_ = now.instant + wait;
@@ -425,6 +426,10 @@ void ControllerSession::take_answer(const http::Answered& answered, const Now& n
   lose(problem_detail(status, answered.body), now);
 }
 
+void ControllerSession::observe(const std::optional<SocketAddress>& observed) {
+  if (std::exchange(observed_, observed) != observed) events_.emplace_back(SeenElsewhere{});
+}
+
 void ControllerSession::take_admission(const http::Answered& answered, const Now& now) {
   const int status = answered.response.status;
   admission_call_.reset();
@@ -442,7 +447,16 @@ void ControllerSession::take_admission(const http::Answered& answered, const Now
 void ControllerSession::take_line(const std::string& text, const Now& now) {
   auto message = parse_watch_message(text);
   if (!message) return lose("the watch stream is malformed", now);
+  if (const auto* told = std::get_if<WatchObserved>(&*message)) {
+    // Over a link it sees nothing of our port.
+    if (!is_link_address(told->address.ip)) observe(told->address);
+    return;
+  }
   events_.emplace_back(Told{std::move(*message)});
+}
+
+std::optional<SocketAddress> ControllerSession::observed() const {
+  return carrier_.is_on_link() ? std::nullopt : observed_;
 }
 
 http::Request ControllerSession::request(std::string_view method, std::string path) const {

@@ -17,6 +17,8 @@
 //   What travels to the controller does so by UDP, or over a TCP link where UDP is blocked
 //   (node/carrier.h).
 //
+//   The watch stream also tells where the controller sees us, at once when that changes.
+//
 // Limits   One connection; http::Calls::Limits for requests. Addresses of a name: addresses_max.
 // Threats  A wrong controller: the pin is checked by TLS before the secret is sent. A flood of
 // nodes that
@@ -88,7 +90,8 @@ struct SessionDown {  // Connected or not, the try failed; the next one starts a
 struct Told {
   WatchMessage message;
 };
-struct HeartbeatDue {};  // Send one with call().
+struct HeartbeatDue {};   // Send one with call().
+struct SeenElsewhere {};  // observed() is another one.
 struct CallAnswered {
   http::CallKey call{};
   int status = 0;
@@ -99,7 +102,7 @@ struct CallFailed {
   http::CallError error{};
 };
 using SessionEvent = std::variant<LookupWanted, Admitted, Refused, SessionUp, SessionDown, Told,
-                                  HeartbeatDue, CallAnswered, CallFailed>;
+                                  HeartbeatDue, SeenElsewhere, CallAnswered, CallFailed>;
 
 class ControllerSession {
  public:
@@ -158,6 +161,8 @@ class ControllerSession {
   // remote and round_trip tell of the connection, while there is one.
   [[nodiscard]] std::optional<SocketAddress> remote() const;
   [[nodiscard]] std::optional<Duration> round_trip() const;
+  // observed returns our address as the controller saw it by UDP last; nothing over a link.
+  [[nodiscard]] std::optional<SocketAddress> observed() const;
 
  private:
   enum class State : std::uint8_t {
@@ -185,6 +190,7 @@ class ControllerSession {
   void take_calls(const Now& now);
   void take_answer(const http::Answered& answered, const Now& now);
   void take_admission(const http::Answered& answered, const Now& now);
+  void observe(const std::optional<SocketAddress>& observed);
   void take_line(const std::string& text, const Now& now);
   [[nodiscard]] http::Request request(std::string_view method, std::string path) const;
 
@@ -203,6 +209,7 @@ class ControllerSession {
   std::optional<http::CallKey> watch_call_;
   std::optional<Instant> deadline_;  // Of the state, if it has one.
   std::optional<Instant> heartbeat_at_;
+  std::optional<SocketAddress> observed_;
   std::optional<Instant> restart_at_;  // Of the watch, while what it brought is refused.
   std::string last_failure_;
   std::string link_failure_;  // Of this try.

@@ -124,6 +124,7 @@ void Link::tell_paths(const Now& now) {
     add(wire::CandidateKind::configured, *external);
   }
   for (const auto& [relay, address] : observed_) add(wire::CandidateKind::observed, address);
+  if (seen_by_controller_) add(wire::CandidateKind::observed, *seen_by_controller_);
   for (const IpAddress& ip : local_->addresses) {
     add(wire::CandidateKind::host, {.ip = ip, .port = local_->port});
   }
@@ -299,7 +300,11 @@ path::NetworkFacts Link::network_facts() const {
   for (const RelayId& relay : relays_.bound_relays()) {
     const auto standing = relays_.standing(relay);
     if (!standing || !standing->remote || standing->is_over_tcp) continue;
-    facts.sightings.push_back({.relay = *standing->remote, .observed = standing->observed});
+    facts.sightings.push_back({.observer = *standing->remote, .observed = standing->observed});
+  }
+  const auto controller_at = controller_.remote();
+  if (controller_at && controller_.observed()) {
+    facts.sightings.push_back({.observer = *controller_at, .observed = controller_.observed()});
   }
   return facts;
 }
@@ -326,6 +331,13 @@ void Link::take_session_events(const Now& now) {
       events_.emplace_back(Lookup{.key = key, .name = wanted->name});
       continue;
     }
+    if (std::holds_alternative<SeenElsewhere>(*event)) {
+      // What it saw last counts while it is away, too.
+      if (controller_.observed()) seen_by_controller_ = controller_.observed();
+      tell_paths(now);
+      judge_nat(now);
+      continue;
+    }
     if (auto* down = std::get_if<SessionDown>(&*event)) {
       events_.emplace_back(Notice{
           .level = NoticeLevel::warn,
@@ -341,7 +353,8 @@ void Link::take_session_events(const Now& now) {
     std::visit(
         [this](auto& alternative) {
           using Alternative = std::decay_t<decltype(alternative)>;
-          if constexpr (!std::is_same_v<Alternative, LookupWanted>) {
+          if constexpr (!std::is_same_v<Alternative, LookupWanted> &&
+                        !std::is_same_v<Alternative, SeenElsewhere>) {
             events_.emplace_back(std::move(alternative));
           }
         },

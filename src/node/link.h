@@ -17,8 +17,9 @@
 //
 //   A client also finds out whether the NAT before it hairpins (path/hairpin.h).
 //
-//   Peers are told these addresses: the machine's own, those that relays see us from, those that
-//   the operator has configured, and the one that a gateway maps to our port (node/mapped_port.h).
+//   Peers are told these addresses: the machine's own, those that relays and controller see us
+//   from, those that the operator has configured, and the one that a gateway maps to our port
+//   (node/mapped_port.h).
 //
 //   A relay that drains is left when another one is bound and no connection to a peer has used its
 //   address for `drain_quiet`. The client moves its connections (Reroute of client/engine.h); the
@@ -164,8 +165,8 @@ class Link {
   [[nodiscard]] MappingNeed mapping_need() const { return mapped_port_.need(); }
   // hairpin tells whether the NAT turns back what is sent to its outside; clients only.
   [[nodiscard]] path::Hairpin hairpin() const { return hairpin_.verdict(); }
-  // network_facts returns what is known of the network: by set_local, and by the relays that we
-  // are bound at. Before set_local nothing is.
+  // network_facts returns what is known of the network: by set_local, by the relays that we are
+  // bound at, and by the controller. Before set_local nothing is.
   [[nodiscard]] path::NetworkFacts network_facts() const;
 
  private:
@@ -209,6 +210,7 @@ class Link {
   std::optional<Instant> draining_checked_at_;  // While a relay drains: the next look.
   std::optional<LocalPort> local_;
   std::map<RelayId, SocketAddress> observed_;  // Where relays see us.
+  std::optional<SocketAddress> seen_by_controller_;
   std::vector<RelayPlace> places_;
   std::map<SocketAddress, RelayId> relay_addresses_;  // Where relays were; see note_address.
   std::uint64_t next_lookup_ = 1;

@@ -33,7 +33,7 @@ std::string_view explain(MappingNeed need) {
     case MappingNeed::no_gateway:
       return "none: there is no IPv4 gateway to ask";
     case MappingNeed::unknown:
-      return "not asked for: no relay tells by UDP whether there is a NAT";
+      return "not asked for: nobody tells by UDP whether there is a NAT";
     case MappingNeed::no_nat:
       return "not needed: there is no NAT";
     case MappingNeed::needed:

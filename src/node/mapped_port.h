@@ -3,7 +3,7 @@
 // node/mapped_port.h: has the gateway map the node's UDP port, while that is of use.
 //
 // Theory of operation
-//   A mapping is of use behind a NAT, and that there is one is what relays see: another address
+//   A mapping is of use behind a NAT, and that there is one is what observers see: another address
 //   than the machine has (path/nat_verdict.h). Nothing is asked before a relay has said so, and a
 //   mapping is kept when relays have nothing to say for a while; it goes when a relay sees the
 //   machine as it is, and when the machine is elsewhere.

@@ -178,6 +178,11 @@ std::expected<WatchMessage, WatchError> parse_watch_message(std::string_view lin
   if (*type == "jwks") return parse_keys(message);
   if (*type == "revoke") return parse_revoke(message);
   if (*type == "ping") return WatchPing{};
+  if (*type == "observed") {
+    const auto address = SocketAddress::parse(wire::text_or_empty(message, "address"));
+    if (!address) return Error(WatchError::malformed);
+    return WatchObserved{.address = *address};
+  }
   if (*type == "relays") {
     auto relays = parse_relays(message);
     if (!relays) return Error(relays.error());

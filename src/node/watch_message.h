@@ -89,13 +89,16 @@ struct WatchRevoke {
   std::vector<GrantId> grants;
   std::string reason;
 };
+struct WatchObserved {  // Our packets come from there, as the controller sees it.
+  SocketAddress address;
+};
 struct WatchPing {};
 struct WatchUnknown {
   std::string type;
 };
 
 using WatchMessage = std::variant<WatchSnapshot, WatchDelta, WatchRelays, WatchPass, WatchKeys,
-                                  WatchRevoke, WatchPing, WatchUnknown>;
+                                  WatchRevoke, WatchObserved, WatchPing, WatchUnknown>;
 
 enum class WatchError : std::uint8_t {
   malformed,  // Not JSON, or a member is missing or wrong: start the stream anew.

@@ -101,7 +101,8 @@ std::string_view explain(Hairpin hairpin) {
     case Hairpin::off:
       return "not tried: UDP to peers is off";
     case Hairpin::unseen:
-      return "unknown: no relay on another machine tells where it sees this one";
+      return "unknown: no relay on another machine, nor the controller, tells where it sees this "
+             "one";
     case Hairpin::no_nat:
       return "not needed: there is no NAT";
     case Hairpin::no_target:

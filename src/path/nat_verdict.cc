@@ -9,9 +9,9 @@ namespace zt::path {
 
 namespace {
 
-// Place is an observation that counts: the relay is on another machine, and tells what it sees.
+// Place is an observation that counts: of an observer on another machine that tells what it sees.
 struct Place {
-  SocketAddress relay;
+  SocketAddress observer;
   SocketAddress observed;
 };
 
@@ -21,13 +21,13 @@ bool is_unique_local(const IpAddress& address) {
 }
 
 bool is_elsewhere(const Sighting& sighting) {
-  return kind_of(sighting.relay.ip) != AddressKind::loopback;
+  return kind_of(sighting.observer.ip) != AddressKind::loopback;
 }
 
 Reach reach_of(const NetworkFacts& facts, bool is_v6, const std::vector<IpAddress>& usable) {
   if (!(is_v6 ? facts.is_v6 : facts.is_v4)) return Reach::shut;
   const bool is_bound = std::ranges::any_of(facts.sightings, [is_v6](const Sighting& sighting) {
-    return sighting.relay.ip.is_v6() == is_v6 && is_elsewhere(sighting);
+    return sighting.observer.ip.is_v6() == is_v6 && is_elsewhere(sighting);
   });
   if (is_bound) return Reach::proven;
   if (!std::ranges::all_of(usable, is_unique_local)) return Reach::unproven;
@@ -43,14 +43,14 @@ NatMapping mapping_of(const std::vector<Place>& translated) {
     bool same = false;
     bool different = false;
   };
-  Seen by_ports_of_host;  // By two ports of one relay address.
-  Seen by_hosts;          // By two relay addresses.
+  Seen by_ports_of_host;  // By two ports of one address.
+  Seen by_hosts;          // By two addresses.
   for (std::size_t i = 0; i < translated.size(); ++i) {
     for (std::size_t j = 0; j < i; ++j) {
       const Place& a = translated[i];
       const Place& b = translated[j];
-      if (a.relay == b.relay) continue;
-      Seen& seen = a.relay.ip == b.relay.ip ? by_ports_of_host : by_hosts;
+      if (a.observer == b.observer) continue;
+      Seen& seen = a.observer.ip == b.observer.ip ? by_ports_of_host : by_hosts;
       (a.observed == b.observed ? seen.same : seen.different) = true;
     }
   }
@@ -59,15 +59,15 @@ NatMapping mapping_of(const std::vector<Place>& translated) {
     return by_ports_of_host.same ? NatMapping::address_dependent : NatMapping::dependent;
   }
   if (by_hosts.same) return NatMapping::endpoint_independent;
-  return by_ports_of_host.same ? NatMapping::one_host : NatMapping::one_relay;
+  return by_ports_of_host.same ? NatMapping::one_host : NatMapping::one_observer;
 }
 
 std::vector<Place> places_of(const NetworkFacts& facts, bool is_v6) {
   std::vector<Place> places;
   for (const Sighting& sighting : facts.sightings) {
-    if (sighting.relay.ip.is_v6() != is_v6 || !is_elsewhere(sighting)) continue;
+    if (sighting.observer.ip.is_v6() != is_v6 || !is_elsewhere(sighting)) continue;
     if (!sighting.observed || kind_of(sighting.observed->ip) != AddressKind::global) continue;
-    places.push_back({.relay = sighting.relay, .observed = *sighting.observed});
+    places.push_back({.observer = sighting.observer, .observed = *sighting.observed});
   }
   return places;
 }
@@ -103,7 +103,7 @@ Chance chance_of(const NetworkFacts& facts, bool is_v6, Reach reach, NatMapping 
     case NatMapping::dependent:
       return Chance::few;
     case NatMapping::one_host:
-    case NatMapping::one_relay:
+    case NatMapping::one_observer:
     case NatMapping::unseen:
       return Chance::unknown;
   }
@@ -158,7 +158,7 @@ std::string_view to_text(NatMapping mapping) {
     case NatMapping::dependent:
       return "dependent";
     case NatMapping::one_host:
-    case NatMapping::one_relay:
+    case NatMapping::one_observer:
     case NatMapping::unseen:
       return "unknown";
   }
@@ -184,9 +184,9 @@ std::string_view to_text(Chance chance) {
 std::string_view explain(Reach reach) {
   switch (reach) {
     case Reach::proven:
-      return "usable: a relay is bound by it";
+      return "usable: a relay or the controller is reached by it";
     case Reach::unproven:
-      return "this machine has addresses, but no relay is bound by it";
+      return "this machine has addresses, but neither a relay nor the controller is reached by it";
     case Reach::local:
       return "local addresses only";
     case Reach::absent:
@@ -200,10 +200,10 @@ std::string_view explain(Reach reach) {
 std::string_view explain(NatMapping mapping) {
   switch (mapping) {
     case NatMapping::none:
-      return "no NAT: relays see this machine's own address and port";
+      return "no NAT: relays and controller see this machine's own address and port";
     case NatMapping::endpoint_independent:
-      return "endpoint-independent mapping: relays at different addresses see the same address and "
-             "port";
+      return "endpoint-independent mapping: relays and controller, at different addresses, see the "
+             "same address and port";
     case NatMapping::address_dependent:
       return "address-dependent mapping: another address or port for each relay's address, the "
              "same for its ports";
@@ -214,13 +214,15 @@ std::string_view explain(NatMapping mapping) {
       return "address-dependent, or address and port-dependent mapping: each relay's address sees "
              "another address or port; two relays at one address would tell which";
     case NatMapping::one_host:
-      return "unknown: there is a NAT, and all relays are at one address and see the same; a relay "
-             "at another address would tell whether its mapping is endpoint-independent or "
+      return "unknown: there is a NAT, and relays and controller are at one address and see the "
+             "same; a relay at another address would tell whether its mapping is "
+             "endpoint-independent or "
              "address-dependent";
-    case NatMapping::one_relay:
-      return "unknown: there is a NAT, and with one relay its mapping cannot be told";
+    case NatMapping::one_observer:
+      return "unknown: there is a NAT, and from one place alone its mapping cannot be told";
     case NatMapping::unseen:
-      return "unknown: no relay on another machine tells where it sees this one";
+      return "unknown: no relay on another machine, nor the controller, tells where it sees this "
+             "one";
   }
   return "";
 }

@@ -87,6 +87,34 @@ TEST_CASE("an idle flow lives on behind NATs that forget after half a minute", "
   CHECK(house.client->flow(flow).received == "ab");
 }
 
+TEST_CASE("a client is seen by the controller as by a relay: two places tell the NAT's mapping",
+          "[sim][rfc4787]") {
+  House house(seed_of(45), {}, [](World& world) {
+    return lay_out_behind(world, nat_config(kPortRestrictedCone, kClientNatIp), std::nullopt);
+  });
+  INFO("replay: ZT_SEED=" << house.world.seed());
+  REQUIRE(house.boot());
+  const node::Link& link = house.client->node().link();
+  const auto is_seen_at = [&](const IpAddress& ip, Duration limit) {
+    return house.world.run_until(
+        [&] { return link.controller().observed() && link.controller().observed()->ip == ip; },
+        limit);
+  };
+  const auto mapping = [&link] { return path::judge_network(link.network_facts()).v4.mapping; };
+  CHECK(is_seen_at(kClientNatIp, 1s));
+  CHECK(mapping() == path::NatMapping::endpoint_independent);
+
+  const IpAddress cafe_ip = IpAddress::v4({198, 18, 2, 4});
+  const Realm cafe = house.world.add_nat(nat_config(kSymmetric, cafe_ip));
+  house.client->move({cafe, {IpAddress::v4({172, 16, 0, 9}), kClientInside.port}});
+  CHECK(is_seen_at(cafe_ip, 5s));
+  CHECK(mapping() == path::NatMapping::dependent);
+
+  house.client->move({.address = kClientAt});
+  CHECK(is_seen_at(kClientAt.ip, 5s));
+  CHECK(mapping() == path::NatMapping::none);
+}
+
 TEST_CASE("a client knows whether its NAT hairpins, also after it has moved", "[sim][rfc4787-6]") {
   House house(seed_of(44), {}, [](World& world) {
     return lay_out_behind(world, nat_config(kPortRestrictedCone, kClientNatIp), std::nullopt);

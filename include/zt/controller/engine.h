@@ -123,7 +123,7 @@ using LogEvent = std::variant<NodeEnrolled, WatchStarted, WatchEnded, AccessChan
 
 class Engine {
  public:
-  using Input = std::variant<http::RequestArrived, http::ExchangeGone>;
+  using Input = std::variant<http::RequestArrived, http::PeerMoved, http::ExchangeGone>;
   using Output = std::variant<http::Respond, http::Append, http::Finish, LogEvent>;
 
   // The store holds at least one tenant with a key (see src/controller/initialise.h). Both borrowed

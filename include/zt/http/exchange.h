@@ -51,6 +51,15 @@ struct RequestArrived {
   friend bool operator==(const RequestArrived&, const RequestArrived&) = default;
 };
 
+// PeerMoved says that the client of an exchange sends from another address now, which has been
+// validated (RFC 9000 section 9).
+struct PeerMoved {
+  ExchangeKey exchange{};
+  SocketAddress remote;
+
+  friend bool operator==(const PeerMoved&, const PeerMoved&) = default;
+};
+
 // ExchangeGone says that the client left before the end of the response, or was too slow to read
 // it. It is the last word about an exchange; commands for it are ignored from then on. No
 // ExchangeGone follows a response that was handed over whole.

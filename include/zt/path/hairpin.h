@@ -5,7 +5,8 @@
 //
 // Theory of operation
 //   Two nodes behind one NAT that cannot reach each other inside it meet at its outside, if it
-//   hairpins. A node finds out by sending a datagram to the address and port that relays see it at:
+//   hairpins. A node finds out by sending a datagram to the address and port that relays and
+//   controller see it at:
 //
 //     node ──► NAT    to the node's own mapped address
 //     node ◄── NAT    it hairpins, if the same datagram comes in again
@@ -19,9 +20,10 @@
 //   is over the last verdict stands.
 //
 // Limits   IPv4, to which the section applies. A NAT that maps by destination has no address to be
-//          tried. What is told is the way to the relays' side of all NATs in a row.
+//          tried. Of NATs in a row, it is the outermost that is tried.
 // Time     Deadlines are checked on every call.
-// Threats  A relay that lies about what it sees chooses where the datagrams go: `tests` bounds them
+// Threats  An observer that lies about what it sees chooses where the datagrams go: `tests` bounds
+// them
 //          to tries × 67 bytes each. Whoever sees one may send it back. The verdict is for people;
 //          nothing depends on it.
 
@@ -41,7 +43,7 @@ namespace zt::path {
 
 enum class Hairpin : std::uint8_t {
   off,        // Not to be tested.
-  unseen,     // No relay on another machine has told where it sees the node.
+  unseen,     // No observer on another machine has told where it sees the node.
   no_nat,     // There is nothing to turn back.
   no_target,  // The NAT maps by destination.
   testing,
@@ -68,8 +70,8 @@ class HairpinTest {
   // `random` outlives the object.
   HairpinTest(const Config& config, Random& random);
 
-  // set_place says how relays see the node by IPv4. When none does, the last verdict is forgotten:
-  // the next one that does may be beyond another NAT, even if the address is the same.
+  // set_place says how observers see the node by IPv4. When none does, the last verdict is
+  // forgotten: the next one that does may be beyond another NAT, even if the address is the same.
   void set_place(const FamilyVerdict& v4, const Now& now);
   // take returns whether the datagram is one of ours, and for nobody else.
   bool take(BytesView datagram, const Now& now);

@@ -4,26 +4,28 @@
 // likely direct paths are for it.
 //
 // Theory of operation
-//   Each relay tells a node from which address and port its packets come. All of them leave from
-//   one UDP port of the node, so what relays see differently is the doing of a NAT:
+//   Each observer, a relay at which a node is bound, or the controller, tells it from which address
+//   and port its packets come. All of them leave from one UDP port of the node, so what observers
+//   see differently is the doing of a NAT:
 //
-//     relays see                                           mapping (RFC 4787 section 4.1)
-//     the node's own address and port                      there is no NAT
-//     one address and port, from two addresses             endpoint-independent
-//     another for each relay's address, one for its ports  address-dependent ("symmetric")
-//     another for each relay's address and port            address and port-dependent ("symmetric")
+//     observers see                                         mapping (RFC 4787 section 4.1)
+//     the node's own address and port                       there is no NAT
+//     one address and port, from two addresses              endpoint-independent
+//     another from each address, one from all ports of it   address-dependent ("symmetric")
+//     another from each address and port                    address and port-dependent
+//     ("symmetric")
 //
-//   What too few relays leave open is unknown, with the reason. A relay that sees the node as it is
+//   What too few observers leave open is unknown, with the reason. One that sees the node as it is
 //   (it stands on the same side of the NAT) does not count beside one that does not.
 //
-//   How a NAT filters (section 5) is not known: nobody but relays sends to us unasked. So a chance
+//   How a NAT filters (section 5) is not known: nobody but observers sends to us. So a chance
 //   is what mapping alone allows, if filters are as strict as is usual.
 //
-// Limits   The verdict is about the way to the relays, and as old as their last answers. A machine
+// Limits   The verdict is about the way to observers, and as old as their last answers. A machine
 //          with two ways out, or a NAT with several addresses that does not keep to one of them
 //          (section 4.1, "arbitrary" pooling), looks like one that maps by destination.
-// Cost     Each pair of relays is compared: a node is bound at few.
-// Threats  A relay may lie about what it sees. The verdict is for people; nothing depends on it.
+// Cost     Each pair of observers is compared: they are few.
+// Threats  One may lie about what it sees. The verdict is for people; nothing depends on it.
 
 #include <cstdint>
 #include <optional>
@@ -34,10 +36,10 @@
 
 namespace zt::path {
 
-// Sighting is what one relay has told at which the node is bound.
+// Sighting is what one observer has told.
 struct Sighting {
-  SocketAddress relay;                    // Where the node's packets go.
-  std::optional<SocketAddress> observed;  // Where they come from, as the relay sees it.
+  SocketAddress observer;                 // Where the node's packets go.
+  std::optional<SocketAddress> observed;  // Where they come from, as the observer sees it.
 
   friend bool operator==(const Sighting&, const Sighting&) = default;
 };
@@ -54,22 +56,22 @@ struct NetworkFacts {
 
 // Reach is how far an address family takes the node.
 enum class Reach : std::uint8_t {
-  proven,    // A relay on another machine is bound by it.
-  unproven,  // The machine has addresses for it, and no relay is bound by it.
+  proven,    // An observer on another machine is reached by it.
+  unproven,  // The machine has addresses for it, and no observer is reached by it.
   local,     // Link-local and unique local (RFC 4193) addresses only.
   absent,    // The machine has no address of it.
   shut,      // The node's port is not open for it.
 };
 
 enum class NatMapping : std::uint8_t {
-  none,  // No NAT on the way to the relays.
+  none,  // No NAT on the way to the observers.
   endpoint_independent,
   address_dependent,
   address_and_port_dependent,
-  dependent,  // One of the last two; no two relays at one address tell which.
-  one_host,   // Unknown: all relays are at one address, and see the same.
-  one_relay,  // Unknown: there is a NAT, and one relay beyond it.
-  unseen,     // Unknown: no relay on another machine tells where it sees the node.
+  dependent,     // One of the last two; no two observers at one address tell which.
+  one_host,      // Unknown: all observers are at one address, and see the same.
+  one_observer,  // Unknown: there is a NAT, and one observer beyond it.
+  unseen,        // Unknown: no observer on another machine tells where it sees the node.
 };
 
 // Chance is with whom a direct path is likely.
@@ -85,7 +87,7 @@ struct FamilyVerdict {
   std::vector<IpAddress> addresses;  // Usable ones of the machine, as peers are told them.
   Reach reach = Reach::absent;
   NatMapping mapping = NatMapping::unseen;
-  std::optional<SocketAddress> mapped;  // Where all relays beyond the NAT see the node.
+  std::optional<SocketAddress> mapped;  // Where all observers beyond the NAT see the node.
   Chance chance = Chance::none;
 
   friend bool operator==(const FamilyVerdict&, const FamilyVerdict&) = default;

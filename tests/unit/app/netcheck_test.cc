@@ -27,7 +27,8 @@ Netcheck laptop() {
                                 .is_up = true,
                                 .reason = "",
                                 .remote = at("9.0.0.9:443"),
-                                .round_trip = std::chrono::microseconds(12345)},
+                                .round_trip = std::chrono::microseconds(12345),
+                                .observed = at("8.0.0.1:5000")},
                  .relays = {},
                  .port = 40000,
                  .advertised = {},
@@ -38,24 +39,23 @@ Netcheck laptop() {
                                       .is_up = true,
                                       .reason = "",
                                       .remote = at("9.0.0.1:443"),
-                                      .round_trip = std::chrono::milliseconds(7)},
-                          .observed = at("8.0.0.1:5000")});
+                                      .round_trip = std::chrono::milliseconds(7),
+                                      .observed = at("8.0.0.1:5000")}});
   check.relays.push_back({.id = RelayId{"rly_2"},
                           .name = "fra",
                           .contact = {.address = "fra.example:443",
                                       .is_up = false,
                                       .reason = "no answer",
                                       .remote = at("[2a00::2]:443"),
-                                      .round_trip = {}},
-                          .observed = {}});
+                                      .round_trip = {},
+                                      .observed = {}}});
   check.relays.push_back({.id = RelayId{"rly_3"},
                           .name = "spare",
                           .contact = {.address = "spare.example:443"},
-                          .is_spare = true,
-                          .observed = {}});
+                          .is_spare = true});
   check.nat.v4 = {.addresses = {IpAddress::v4({192, 168, 1, 5})},
                   .reach = Reach::proven,
-                  .mapping = NatMapping::one_relay,
+                  .mapping = NatMapping::one_observer,
                   .chance = Chance::unknown};
   check.hairpin = path::Hairpin::testing;
   return check;
@@ -201,6 +201,7 @@ TEST_CASE("the object says all that the text says") {
                                            {"reason", ""},
                                            {"remote", "9.0.0.9:443"},
                                            {"family", "IPv4"},
+                                           {"observed", "8.0.0.1:5000"},
                                            {"round_trip_ms", 12.345}});
   CHECK(object["relays"] == wire::Json{{{"id", "rly_1"},
                                         {"name", "ams"},
@@ -243,14 +244,15 @@ TEST_CASE("the object says all that the text says") {
 
 TEST_CASE("the text is for people") {
   CHECK(netcheck_text(netcheck_json(laptop())) ==
-        R"(controller  zt.example:443 up, by HTTP/3 over IPv4, round trip 12.3 ms
+        "controller  zt.example:443 up, by HTTP/3 over IPv4, round trip 12.3 ms, "
+        R"(sees us at 8.0.0.1:5000
 UDP port    40000
-IPv4        usable: a relay is bound by it
+IPv4        usable: a relay or the controller is reached by it
   addresses 192.168.1.5
-  NAT       unknown: there is a NAT, and with one relay its mapping cannot be told
+  NAT       unknown: there is a NAT, and from one place alone its mapping cannot be told
   hairpin   being tried
 IPv6        this machine has no address of it
-port map    not asked for: no relay tells by UDP whether there is a NAT
+port map    not asked for: nobody tells by UDP whether there is a NAT
 
 RELAY  ADDRESS            BY    ROUND TRIP  SEES US AT    STATE
 ams    ams.example:443    IPv4  7.0 ms      8.0.0.1:5000  bound

@@ -165,13 +165,31 @@ TEST_CASE("a ping comes every fifteen seconds, and none without watchers") {
   CHECK(world.lines(stream).empty());
 }
 
+TEST_CASE("a node is told from where its packets come, and at once when that changes") {
+  Scene scene;
+  Held client = scene.held_client();
+  const auto stream = scene.world.watch(scene.door.kClient);
+  client.follow(scene.world, stream);
+  CHECK(client.observed == std::vector<std::string>{As{}.address});
+  scene.world.move(stream, "198.51.100.4:9000");
+  client.follow(scene.world, stream);
+  scene.world.move(stream, "[2001:db8::4]:9000");
+  client.follow(scene.world, stream);
+  CHECK(client.observed ==
+        std::vector<std::string>{As{}.address, "198.51.100.4:9000", "[2001:db8::4]:9000"});
+  scene.world.leave(stream);
+  scene.world.move(stream, "198.51.100.4:9000");
+  CHECK(scene.world.lines(stream).empty());
+}
+
 TEST_CASE("a relay is told whose tokens to believe") {
   World world;
   const Reply token = world.admin("POST", "relay-tokens", {{"address", "r.example:443"}});
   world.enrol(token.body.at("token"), "relay", certificate_of(9));
   const auto stream = world.watch(certificate_of(9));
   const auto lines = world.lines(stream);
-  REQUIRE(lines.size() == 1);
+  REQUIRE(lines.size() == 2);
+  CHECK(lines[1].at("type") == "observed");
   CHECK(lines[0].at("tenants").at(0).at("tenant") == world.tenant.text);
   CHECK_FALSE(lines[0].contains("config"));
   CHECK_FALSE(lines[0].contains("relay_token"));

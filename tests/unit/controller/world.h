@@ -210,6 +210,11 @@ class World {
     move_to(end);
   }
 
+  void move(http::ExchangeKey exchange, std::string_view address) {
+    engine->handle(http::PeerMoved{exchange, SocketAddress::parse(address).value()}, now);
+    drain();
+  }
+
   void leave(http::ExchangeKey exchange) {
     engine->handle(http::ExchangeGone{exchange}, now);
     drain();
@@ -309,7 +314,11 @@ class Held {
       CHECK((type == "snapshot") == (config->kind == grant::NodeConfig::Kind::snapshot));
       CHECK(grant::apply(table, *config) == grant::Applied::changed);
     }
-    types.push_back(type);
+    if (type == "observed") {
+      observed.push_back(line.at("address"));
+    } else {
+      types.push_back(type);
+    }
   }
 
   grant::ResourceTable table;
@@ -318,7 +327,8 @@ class Held {
   std::string route;
   Digest certificate;
   std::set<std::string> revoked;
-  std::vector<std::string> types;
+  std::vector<std::string> types;     // Of what changes the node's view.
+  std::vector<std::string> observed;  // Where it was told that it is.
 
  private:
   TenantId tenant_;

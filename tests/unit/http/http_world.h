@@ -40,11 +40,14 @@ inline Request post(std::string path) {
 struct Told {
   std::vector<RequestArrived> arrived;
   std::vector<ExchangeKey> gone;
+  std::vector<PeerMoved> moved;
 
   void drain(Server& server) {
     while (auto output = server.poll_output()) {
       if (auto* request = std::get_if<RequestArrived>(&*output)) {
         arrived.push_back(std::move(*request));
+      } else if (const auto* move = std::get_if<PeerMoved>(&*output)) {
+        moved.push_back(*move);
       } else {
         gone.push_back(std::get<ExchangeGone>(*output).exchange);
       }

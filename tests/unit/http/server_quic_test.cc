@@ -68,6 +68,26 @@ TEST_CASE(
   CHECK(world.told.gone.empty());
 }
 
+TEST_CASE("HTTP/3: the core is told when a client that it is answering has moved") {
+  QuicWorld world;
+  world.calls.start_streaming(world.connection, get("/watch"), world.now);
+  world.settle();
+  REQUIRE(world.told.arrived.size() == 1);
+  const ExchangeKey exchange = world.told.arrived[0].exchange;
+  world.carry_out(
+      Respond{.exchange = exchange, .response = {.status = 200}, .body = "", .is_end = false});
+  world.client_address.port = 5001;
+  REQUIRE(world.client_endpoint.rebind(world.connection, world.now));
+  world.advance(seconds(1));
+  CHECK(world.told.moved ==
+        std::vector<PeerMoved>{{.exchange = exchange, .remote = world.client_address}});
+  // What comes later comes from there, and who has no exchange is not told of.
+  world.carry_out(Finish{exchange});
+  world.calls.start(world.connection, get("/"), "", world.now);
+  world.settle();
+  CHECK(world.told.arrived.back().peer.remote == world.client_address);
+}
+
 TEST_CASE("HTTP/3: bodies up to the limits travel whole in both directions") {
   QuicWorld world;
   std::string up(std::size_t{1} << 20U, 'u');

@@ -99,7 +99,7 @@ TEST_CASE("nothing is asked before a relay has seen a NAT, nor without a gateway
 TEST_CASE("every kind of NAT is reason enough") {
   for (const NatMapping nat : {NatMapping::endpoint_independent, NatMapping::address_dependent,
                                NatMapping::address_and_port_dependent, NatMapping::dependent,
-                               NatMapping::one_host, NatMapping::one_relay}) {
+                               NatMapping::one_host, NatMapping::one_observer}) {
     Bench bench;
     bench.place(kPlace, nat);
     CHECK(bench.port.need() == MappingNeed::needed);
@@ -116,12 +116,12 @@ TEST_CASE("who does not want a mapping asks for none, whatever relays say") {
 
 TEST_CASE("a mapping comes with one notice, and outlives the silence of relays") {
   Bench bench;
-  bench.place(kPlace, NatMapping::one_relay);
+  bench.place(kPlace, NatMapping::one_observer);
   bench.map(bench.sent().front());
   CHECK(bench.port.external() == kExternal);
   CHECK(bench.told() == std::vector<std::string>{"changed", "the gateway maps our port"});
   bench.place(kPlace, NatMapping::unseen);
-  bench.place(kPlace, NatMapping::one_relay);
+  bench.place(kPlace, NatMapping::one_observer);
   CHECK(bench.port.external() == kExternal);
   CHECK(bench.sent().empty());
   CHECK(bench.told().empty());
@@ -129,7 +129,7 @@ TEST_CASE("a mapping comes with one notice, and outlives the silence of relays")
 
 TEST_CASE("it is given up when a relay sees the machine as it is") {
   Bench bench;
-  bench.place(kPlace, NatMapping::one_relay);
+  bench.place(kPlace, NatMapping::one_observer);
   bench.map(bench.sent().front());
   bench.place(kPlace, NatMapping::none);
   CHECK_FALSE(bench.port.external());
@@ -141,14 +141,14 @@ TEST_CASE("it is given up when a relay sees the machine as it is") {
 
 TEST_CASE("elsewhere it is asked for when a relay has seen the machine there") {
   Bench bench;
-  bench.place(kPlace, NatMapping::one_relay);
+  bench.place(kPlace, NatMapping::one_observer);
   bench.map(bench.sent().front());
   path::MappingPlace other = kPlace;
   other.internal.ip = IpAddress::v4({192, 168, 1, 9});
   bench.place(other, NatMapping::unseen);
   CHECK_FALSE(bench.port.external());
   (void)bench.sent();
-  bench.place(other, NatMapping::one_relay);
+  bench.place(other, NatMapping::one_observer);
   CHECK(bench.sent().size() == 1);
 }
 
@@ -156,7 +156,7 @@ TEST_CASE("the nonce is the same after a restart, another at each gateway, and b
   const auto nonce_of = [](const Digest& key, const path::MappingPlace& place) {
     SeededRandom random(key.bytes[0] == std::byte{0} ? 1 : 2);
     MappedPort port(MappedPort::Config{.nonce_key = key}, random);
-    port.set_place(place, NatMapping::one_relay, Now{});
+    port.set_place(place, NatMapping::one_observer, Now{});
     std::array<std::byte, 1500> buffer{};
     REQUIRE(port.poll_transmit(buffer));
     return Bytes(buffer.begin() + 24, buffer.begin() + 36);
@@ -177,7 +177,7 @@ TEST_CASE("what the gateway's port sends is taken, and nobody else's") {
                              bench.now);
   };
   CHECK_FALSE(takes(kGateway));  // It is not asked anything.
-  bench.place(kPlace, NatMapping::one_relay);
+  bench.place(kPlace, NatMapping::one_observer);
   CHECK(takes(kGateway));
   CHECK_FALSE(takes({.ip = kGateway.ip, .port = 4433}));
   CHECK_FALSE(takes({.ip = kPlace.internal.ip, .port = kGateway.port}));
@@ -187,18 +187,18 @@ TEST_CASE("at the end the gateway is told, once, and nothing is asked again") {
   Bench bench;
   CHECK_FALSE(bench.port.leave(bench.now));
   Bench mapped;
-  mapped.place(kPlace, NatMapping::one_relay);
+  mapped.place(kPlace, NatMapping::one_observer);
   mapped.map(mapped.sent().front());
   CHECK(mapped.port.leave(mapped.now));
   CHECK(mapped.sent().size() == 1);
   CHECK_FALSE(mapped.port.leave(mapped.now));
-  mapped.place(kPlace, NatMapping::one_relay);
+  mapped.place(kPlace, NatMapping::one_observer);
   CHECK(mapped.sent().empty());
 }
 
 TEST_CASE("a loss has one notice with its reason, and a failure that stays has one") {
   Bench bench;
-  bench.place(kPlace, NatMapping::one_relay);
+  bench.place(kPlace, NatMapping::one_observer);
   bench.map(bench.sent().front());
   (void)bench.told();
   for (int i = 0; i < 60; ++i) {

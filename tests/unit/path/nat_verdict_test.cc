@@ -41,7 +41,7 @@ NetworkFacts laptop(const std::vector<Seen>& seen) {
                      .advertised = {},
                      .sightings = {}};
   for (const auto& [relay, observed] : seen) {
-    facts.sightings.push_back({.relay = at(relay), .observed = {}});
+    facts.sightings.push_back({.observer = at(relay), .observed = {}});
     if (observed != nullptr) facts.sightings.back().observed = at(observed);
   }
   return facts;
@@ -78,11 +78,11 @@ TEST_CASE("what relays see tells the mapping of RFC 4787 section 4.1") {
        Chance::any},
       {"the machine's address, and another port",
        {{"9.0.0.1:443", "192.168.1.5:40001"}},
-       NatMapping::one_relay,
+       NatMapping::one_observer,
        Chance::unknown},
       {"another address, and the same port",
        {{"9.0.0.1:443", "8.0.0.1:40000"}},
-       NatMapping::one_relay,
+       NatMapping::one_observer,
        Chance::unknown},
       {"two relays beyond a NAT see the same",
        {{"9.0.0.1:443", "8.0.0.1:5000"}, {"9.0.0.2:443", "8.0.0.1:5000"}},
@@ -118,11 +118,11 @@ TEST_CASE("what relays see tells the mapping of RFC 4787 section 4.1") {
        Chance::few},
       {"one relay twice is one relay",
        {{"9.0.0.1:443", "8.0.0.1:5000"}, {"9.0.0.1:443", "8.0.0.1:5001"}},
-       NatMapping::one_relay,
+       NatMapping::one_observer,
        Chance::unknown},
       {"a relay on our side of the NAT does not count",
        {{"192.168.1.9:443", "192.168.1.5:40000"}, {"9.0.0.1:443", "8.0.0.1:5000"}},
-       NatMapping::one_relay,
+       NatMapping::one_observer,
        Chance::unknown},
       {"a relay on our side of the NAT, and two beyond",
        {{"192.168.1.9:443", "192.168.1.5:40000"},
@@ -272,12 +272,12 @@ class Nat {
 TEST_CASE("the verdict is the NAT's kind, or admits what too few relays leave open", "[property]") {
   const std::map<NatMapping, std::set<NatMapping>> possible = {
       {NatMapping::endpoint_independent,
-       {NatMapping::endpoint_independent, NatMapping::one_host, NatMapping::one_relay}},
+       {NatMapping::endpoint_independent, NatMapping::one_host, NatMapping::one_observer}},
       {NatMapping::address_dependent,
        {NatMapping::address_dependent, NatMapping::dependent, NatMapping::one_host,
-        NatMapping::one_relay}},
+        NatMapping::one_observer}},
       {NatMapping::address_and_port_dependent,
-       {NatMapping::address_and_port_dependent, NatMapping::dependent, NatMapping::one_relay}},
+       {NatMapping::address_and_port_dependent, NatMapping::dependent, NatMapping::one_observer}},
   };
   for (std::uint64_t seed = 1; seed <= 500; ++seed) {
     CAPTURE(seed);
@@ -293,14 +293,14 @@ TEST_CASE("the verdict is the NAT's kind, or admits what too few relays leave op
             .port = static_cast<std::uint16_t>(443 + random.below(2))};
         hosts.insert(relay.ip);
         relays.insert(relay);
-        facts.sightings.push_back({.relay = relay, .observed = nat.map(relay)});
+        facts.sightings.push_back({.observer = relay, .observed = nat.map(relay)});
       }
       const NatMapping mapping = judge_network(facts).v4.mapping;
       CAPTURE(to_text(kind), explain(mapping));
       CHECK(verdicts.contains(mapping));
       // Two addresses, one of them with two ports, leave nothing open.
       if (hosts.size() > 1 && relays.size() > hosts.size()) CHECK(mapping == kind);
-      CHECK((mapping == NatMapping::one_relay) == (relays.size() == 1));
+      CHECK((mapping == NatMapping::one_observer) == (relays.size() == 1));
     }
   }
 }
