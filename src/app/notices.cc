@@ -28,14 +28,17 @@ void write_notice(Log& log, const node::Notice& notice, UnixTime time) {
   log.write(to_log_level(notice.level), notice.message, notice.fields, time);
 }
 
-void warn_about_buffers(Log& log, const io::UdpPort& port, UnixTime time) {
-  // A window of one stream (6 MiB) must fit, or bursts are lost in this machine.
+void warn_about_buffers(Log& log, const io::UdpBufferSizes& granted, UnixTime time) {
+  // A window of one stream (6 MiB) must fit, or bursts are lost in this machine, or wait in it.
   constexpr std::size_t kWanted = 7 << 20;
-  const std::size_t granted = port.receive_buffer_size();
-  if (granted >= kWanted) return;
+  if (granted.receive >= kWanted && granted.send >= kWanted) return;
+  std::string remedy = "sysctl -w";
+  if (granted.receive < kWanted) remedy += " net.core.rmem_max=16777216";
+  if (granted.send < kWanted) remedy += " net.core.wmem_max=16777216";
   log.write(LogLevel::warn, "small UDP buffers cost speed",
-            {{"granted", std::to_string(granted)},
-             {"remedy", "sysctl -w net.core.rmem_max=16777216 net.core.wmem_max=16777216"}},
+            {{"receive", std::to_string(granted.receive)},
+             {"send", std::to_string(granted.send)},
+             {"remedy", remedy}},
             time);
 }
 

@@ -86,7 +86,7 @@ class PeerHost {
   void use_busy_polling() { driver_.use_busy_polling(); }
 
   void start() {
-    warn_about_buffers(log_, *port_, loop_.now().unix_time);
+    warn_about_buffers(log_, port_->buffer_sizes(), loop_.now().unix_time);
     node_.start(loop_.now());
     network_ =
         std::make_unique<LocalNetwork>(loop_, log_, *port_, [this](const node::LocalPort& local) {

@@ -84,7 +84,7 @@ std::expected<void, io::SocketError> RelayShell::listen_tcp(const io::UdpPort::L
 }
 
 void RelayShell::start() {
-  warn_about_buffers(log_, *port_, loop_.now().unix_time);
+  warn_about_buffers(log_, port_->buffer_sizes(), loop_.now().unix_time);
   node_.start(loop_.now());
   driver_.settle();
   threads_.start();

@@ -47,8 +47,16 @@ void set_buffer_sizes(int socket, const UdpSocket::Options& options) {
   if (options.send_buffer_size > 0) {
     const int size = clamp_to_int(options.send_buffer_size);
     (void)(set_option(socket, SOL_SOCKET, SO_SNDBUFFORCE, size) ||
-           set_option(socket, SOL_SOCKET, SO_SNDBUF, size));  // Less is slower, not wrong.
+           set_option(socket, SOL_SOCKET, SO_SNDBUF, size));  // So is this one.
   }
+}
+
+std::size_t granted_size(int socket, int name) {
+  int size = 0;
+  socklen_t length = sizeof size;
+  const int result = ::getsockopt(socket, SOL_SOCKET, name, &size, &length);
+  ZT_ASSERT(result == 0);
+  return static_cast<std::size_t>(size) / 2;  // The kernel doubles for its own bookkeeping.
 }
 
 std::expected<Descriptor, SocketError> open_socket(bool is_v4, const UdpSocket::Options& options) {
@@ -458,12 +466,9 @@ const UdpStatistics& UdpSocket::statistics() const {
   return impl_->statistics();
 }
 
-std::size_t UdpSocket::receive_buffer_size() const {
-  int size = 0;
-  socklen_t length = sizeof size;
-  const int result = ::getsockopt(impl_->number(), SOL_SOCKET, SO_RCVBUF, &size, &length);
-  ZT_ASSERT(result == 0);
-  return static_cast<std::size_t>(size) / 2;  // The kernel doubles for its own bookkeeping.
+UdpBufferSizes UdpSocket::buffer_sizes() const {
+  return {.receive = granted_size(impl_->number(), SO_RCVBUF),
+          .send = granted_size(impl_->number(), SO_SNDBUF)};
 }
 
 // --- UdpPort
@@ -520,10 +525,12 @@ std::uint16_t UdpPort::port() const {
   return (v4_ ? v4_ : v6_)->local().port;
 }
 
-std::size_t UdpPort::receive_buffer_size() const {
-  if (!v4_) return v6_->receive_buffer_size();
-  if (!v6_) return v4_->receive_buffer_size();
-  return std::min(v4_->receive_buffer_size(), v6_->receive_buffer_size());
+UdpBufferSizes UdpPort::buffer_sizes() const {
+  if (!v4_) return v6_->buffer_sizes();
+  if (!v6_) return v4_->buffer_sizes();
+  const UdpBufferSizes v4 = v4_->buffer_sizes();
+  const UdpBufferSizes v6 = v6_->buffer_sizes();
+  return {.receive = std::min(v4.receive, v6.receive), .send = std::min(v4.send, v6.send)};
 }
 
 UdpStatistics UdpPort::statistics() const {

@@ -21,7 +21,8 @@
 //   discovery belongs to QUIC.
 //
 // Limits   Trains of 64 KiB and 64 segments; received_per_turn_max bytes and 4 calls before others
-//          have their turn; buffers as asked for, within net.core.rmem_max unless privileged.
+//          have their turn; buffers as asked for, within net.core.rmem_max and wmem_max unless
+//          privileged.
 // Cost     Measured by tests/bench/udp_bench.cc against a bare loop of the same system calls.
 // Threats  Anybody can send here: nothing is kept per sender, ICMP errors of others' making are
 //          counted and otherwise ignored, truncated datagrams are dropped.
@@ -100,6 +101,14 @@ struct UdpStatistics {
   UdpStatistics& operator+=(const UdpStatistics& other);
 };
 
+// UdpBufferSizes is what the kernel granted of its buffers, in the unit of UdpSocket::Options. If
+// it is less than was asked for, bulk speed suffers, and the operator should raise
+// net.core.rmem_max or net.core.wmem_max.
+struct UdpBufferSizes {
+  std::size_t receive = 0;
+  std::size_t send = 0;
+};
+
 class UdpSocket {
  public:
   struct Options {
@@ -152,9 +161,7 @@ class UdpSocket {
 
   // local is the address that the socket is bound to.
   [[nodiscard]] const SocketAddress& local() const;
-  // receive_buffer_size is what the kernel granted, in the unit of Options. If it is less than was
-  // asked for, bulk speed suffers, and the operator should raise net.core.rmem_max.
-  [[nodiscard]] std::size_t receive_buffer_size() const;
+  [[nodiscard]] UdpBufferSizes buffer_sizes() const;
   [[nodiscard]] const UdpStatistics& statistics() const;
 
  private:
@@ -188,8 +195,8 @@ class UdpPort {
   [[nodiscard]] std::uint16_t port() const;
   [[nodiscard]] bool has_v4() const { return v4_ != nullptr; }
   [[nodiscard]] bool has_v6() const { return v6_ != nullptr; }
-  [[nodiscard]] std::size_t receive_buffer_size() const;  // The smaller one.
-  [[nodiscard]] UdpStatistics statistics() const;         // The sum.
+  [[nodiscard]] UdpBufferSizes buffer_sizes() const;  // The smaller ones.
+  [[nodiscard]] UdpStatistics statistics() const;     // The sum.
 
  private:
   explicit UdpPort(UdpSocket::Handlers handlers) : handlers_(std::move(handlers)) {}

@@ -265,14 +265,16 @@ TEST_CASE("without the family of its remote a train is lost and counted") {
   CHECK((*port)->statistics().datagrams_dropped_error == 3);
 }
 
-TEST_CASE("the granted receive buffer is reported in the unit in which it was asked for") {
+TEST_CASE("the granted buffers are reported in the unit in which they were asked for") {
   Loop loop;
   UdpBuffers buffers;
   Sink sink;
   const auto socket = UdpSocket::bind(loop, buffers, {kLoopbackV4, 0},
-                                      {.receive_buffer_size = 100'000}, sink.handlers());
+                                      {.receive_buffer_size = 100'000, .send_buffer_size = 90'000},
+                                      sink.handlers());
   REQUIRE(socket.has_value());
-  CHECK((*socket)->receive_buffer_size() == 100'000);
+  CHECK((*socket)->buffer_sizes().receive == 100'000);
+  CHECK((*socket)->buffer_sizes().send == 90'000);
 }
 
 }  // namespace zt::io
