@@ -377,5 +377,39 @@ TEST_CASE("a client is told only of relays that the path rule allows") {
   CHECK(told().empty());
 }
 
+TEST_CASE("a resource's own path rule, not its network's, says which relays a client is told of") {
+  Scene scene;
+  World& world = scene.world;
+  const Relays relays(world);
+  const json body = {{"version", "1"}, {"relays", {relays.home, relays.away}}};
+  REQUIRE(world.node("POST", "/api/v1/node/heartbeat", body, scene.door.kConnector).status == 204);
+  const std::string web = world.create("resources", {{"name", "web"},
+                                                     {"network", scene.door.network},
+                                                     {"address", "web.internal"},
+                                                     {"tcp", {"443"}}});
+  world.create("access-rules",
+               {{"name", "web"}, {"subjects", {scene.door.account}}, {"resources", {web}}});
+  const auto told_of = [&](const char* host, std::uint16_t port) {
+    return world.ask(scene.door.kClient, host, port).body.at("connectors").at(0).at("relays");
+  };
+  const auto set = [&](const std::string& path, const json& rule) {
+    REQUIRE(world.admin("PATCH", path, {{"path", rule}}).status == 200);
+  };
+  const std::string network = "networks/" + scene.door.network;
+  const std::string database = "resources/" + scene.door.resource;
+  const json home = json::array({relays.home});
+  const json away = json::array({relays.away});
+
+  set(network, {{"relays", away}});
+  set(database, {{"regions", {"eu"}}});
+  CHECK(told_of("db.internal", 5432) == home);
+  CHECK(told_of("web.internal", 443) == away);
+  // An own rule that allows everything is a rule, too.
+  set(database, json::object());
+  CHECK(told_of("db.internal", 5432).size() == 2);
+  set(database, {{"paths", "inherit"}});
+  CHECK(told_of("db.internal", 5432) == away);
+}
+
 }  // namespace
 }  // namespace zt::controller::test

@@ -444,5 +444,63 @@ TEST_CASE("both ends are told a path rule, and told when it changes") {
   CHECK(rule() == PathRule{.paths = Paths::never_relay, .use = RelayUse::only, .relays = {}});
 }
 
+TEST_CASE("both ends are told a resource's own path rule in the place of its network's") {
+  Scene scene;
+  World& world = scene.world;
+  const std::string web = world.create("resources", {{"name", "web"},
+                                                     {"network", scene.door.network},
+                                                     {"address", "web.internal"},
+                                                     {"tcp", {"443"}}});
+  world.create("access-rules",
+               {{"name", "web"}, {"subjects", {scene.door.account}}, {"resources", {web}}});
+  Held client = scene.held_client();
+  Held connector = scene.held_connector();
+  const auto client_stream = world.watch(scene.door.kClient);
+  const auto connector_stream = world.watch(scene.door.kConnector);
+  const ResourceId database{scene.door.resource};
+  const ResourceId other{web};
+  const auto set = [&](const std::string& path, const char* paths) {
+    REQUIRE(world.admin("PATCH", path, {{"path", {{"paths", paths}}}}).status == 200);
+    client.follow(world, client_stream);
+    connector.follow(world, connector_stream);
+    CHECK(client.table.resources == connector.table.resources);
+  };
+  const auto paths_of = [&](const ResourceId& resource) {
+    return client.table.resources.at(resource).path.paths;
+  };
+  const std::string of_network = "networks/" + scene.door.network;
+  const std::string of_database = "resources/" + scene.door.resource;
+
+  set(of_network, "never-relay");
+  set(of_database, "always-relay");
+  CHECK(paths_of(database) == Paths::always_relay);
+  CHECK(paths_of(other) == Paths::never_relay);
+  set(of_network, "any");
+  CHECK(paths_of(database) == Paths::always_relay);
+  CHECK(paths_of(other) == Paths::any);
+  set(of_network, "never-relay");
+  set(of_database, "any");
+  CHECK(paths_of(database) == Paths::any);
+  set(of_database, "inherit");
+  CHECK(paths_of(database) == Paths::never_relay);
+}
+
+TEST_CASE("who comes back is told a resource's own path rule in the place of its network's") {
+  Scene scene;
+  World& world = scene.world;
+  const auto set = [&](const std::string& path, const char* paths) {
+    REQUIRE(world.admin("PATCH", path, {{"path", {{"paths", paths}}}}).status == 200);
+  };
+  set("networks/" + scene.door.network, "never-relay");
+  set("resources/" + scene.door.resource, "always-relay");
+  Held client = scene.held_client();
+  Held connector = scene.held_connector();
+  client.follow(world, world.watch(scene.door.kClient));
+  connector.follow(world, world.watch(scene.door.kConnector));
+  const ResourceId database{scene.door.resource};
+  CHECK(client.table.resources.at(database).path.paths == Paths::always_relay);
+  CHECK(connector.table.resources.at(database).path.paths == Paths::always_relay);
+}
+
 }  // namespace
 }  // namespace zt::controller::test
