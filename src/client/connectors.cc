@@ -485,6 +485,16 @@ void Engine::on(ConnectorHeard& input, const Now& now) {
   schedule(input.peer, peer);
 }
 
+void Engine::on(ConnectorUnanswered& input, const Now& now) {
+  const auto found = peers_.find(input.peer);
+  if (found == peers_.end() || !found->second.is_ready) return;
+  Peer& peer = found->second;
+  if (peer.hearing != Hearing::unasked) return;
+  listen(input.peer, peer, now);
+  peer.listen_until = input.since + patience_with(peer);
+  schedule(input.peer, peer);
+}
+
 bool Engine::has_waiting_flow(const Peer& peer) const {
   return std::ranges::any_of(peer.flows, [&](FlowKey key) {
     return flows_.find(key)->second.state == State::wants_answer;

@@ -19,6 +19,10 @@ namespace {
 
 // A check counts for as much silence, however late it comes.
 constexpr Duration kSilenceCheckInterval = std::chrono::seconds(2);
+// Between looks at what is unanswered while there is such.
+constexpr Duration kAnswersCheckInterval = std::chrono::milliseconds(25);
+// Above what a peer may keep an acknowledgment back; see watch_answers.
+constexpr Duration kUnansweredMin = std::chrono::milliseconds(100);
 
 // proxy_status_of returns what the connector says of itself, which is the first member; empty if it
 // says nothing.
@@ -58,7 +62,17 @@ void ClientNode::handle_timeout(const Now& now) {
   if (!engine_) return;
   engine_->handle_timeout(now);
   take_engine_outputs(now);
+  watch_answers(now);
   watch_silence(now);
+}
+
+std::optional<quic::Transmit> ClientNode::poll_transmit(std::span<std::byte> buffer,
+                                                        const Now& now) {
+  auto transmit = link_.poll_transmit(buffer, now);
+  if (transmit && !answers_check_at_ && !open_flows_.empty()) {
+    answers_check_at_ = now.instant + kAnswersCheckInterval;
+  }
+  return transmit;
 }
 
 std::optional<ClientNode::Effect> ClientNode::poll_effect(const Now& now) {
@@ -75,7 +89,7 @@ std::optional<ClientNode::Effect> ClientNode::poll_effect(const Now& now) {
 std::optional<Instant> ClientNode::next_deadline() const {
   auto deadline = earlier_of(link_.next_deadline(), journal_.next_deadline());
   if (engine_) deadline = earlier_of(deadline, engine_->next_deadline());
-  return earlier_of(deadline, silence_check_at_);
+  return earlier_of(deadline, earlier_of(silence_check_at_, answers_check_at_));
 }
 
 ClientNode::FlowKey ClientNode::open_flow(const Authority& target, Protocol protocol,
@@ -497,6 +511,34 @@ void ClientNode::hear(const Now& now) {
     link_.endpoint().ping_every(connection, std::nullopt);
     engine_->handle(client::ConnectorHeard{.peer = key, .round_trip = statistics->rtt_smoothed},
                     now);
+  }
+  take_engine_outputs(now);
+}
+
+// watch_answers tells the engine of connectors that leave what flows have sent without an answer
+// for one and a half round trips. Looks come one after the other while anything is under way; who
+// is late for one has slept, or had other work, and knows nothing.
+void ClientNode::watch_answers(const Now& now) {
+  if (!answers_check_at_ || now.instant < *answers_check_at_) return;
+  const bool is_late = now.instant - *answers_check_at_ > kAnswersCheckInterval;
+  answers_check_at_.reset();
+  for (auto& [key, peer] : peers_) {
+    const auto statistics =
+        peer.connection ? link_.endpoint().statistics(*peer.connection) : std::nullopt;
+    if (!statistics || statistics->bytes_in_flight == 0) {
+      peer.unanswered_since.reset();
+      continue;
+    }
+    answers_check_at_ = now.instant + kAnswersCheckInterval;
+    const bool is_answered = std::exchange(peer.packets_answered, statistics->packets_received) !=
+                             statistics->packets_received;
+    if (is_answered || is_late || !peer.unanswered_since) {
+      peer.unanswered_since = now.instant;
+    } else if (now.instant - *peer.unanswered_since >=
+               std::max(kUnansweredMin, statistics->rtt_smoothed * 3 / 2)) {
+      engine_->handle(client::ConnectorUnanswered{.peer = key, .since = *peer.unanswered_since},
+                      now);
+    }
   }
   take_engine_outputs(now);
 }

@@ -101,9 +101,7 @@ class ClientNode {
   void handle_timeout(const Now& now);
   [[nodiscard]] std::optional<Effect> poll_effect(const Now& now);
   [[nodiscard]] std::optional<quic::Transmit> poll_transmit(std::span<std::byte> buffer,
-                                                            const Now& now) {
-    return link_.poll_transmit(buffer, now);
-  }
+                                                            const Now& now);
   [[nodiscard]] std::optional<Instant> next_deadline() const;
   // link_opened and link_closed are those of Link.
   void link_opened(const SocketAddress& link, const SocketAddress& remote, const Now& now) {
@@ -169,6 +167,9 @@ class ClientNode {
     Paths paths = Paths::any;  // Of its flows.
     std::uint64_t packets_received = 0;
     Duration silence{};  // Since then, as far as it counts.
+    // Of what flows have sent and nothing has come of: as the last look found it.
+    std::optional<Instant> unanswered_since;
+    std::uint64_t packets_answered = 0;  // What had come by then.
   };
 
   void take_link_events(const Now& now);
@@ -189,6 +190,7 @@ class ClientNode {
   void reroute(const client::Reroute& reroute, const Now& now);
   void listen_to(const client::ListenTo& wanted);
   void hear(const Now& now);
+  void watch_answers(const Now& now);
   void watch_silence(const Now& now);
   [[nodiscard]] Duration round_trip_of(quic::ConnectionKey connection) const;
   void open_stream(const client::OpenFlow& open, const Now& now);
@@ -213,6 +215,7 @@ class ClientNode {
   std::map<http::CallKey, client::RequestKey> grant_calls_;
   std::map<client::PeerKey, Peer> peers_;
   std::optional<Instant> silence_check_at_;  // While there is a peer.
+  std::optional<Instant> answers_check_at_;  // While flows have sent what may be unanswered.
   // The packets that had come from a connector when the engine asked to hear of the next.
   std::map<client::PeerKey, std::uint64_t> listened_;
   std::map<quic::StreamKey, client::GrantRefused> presenting_;  // Until a grant is accepted.

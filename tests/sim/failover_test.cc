@@ -74,6 +74,23 @@ TEST_CASE("killing the connector in use sends new flows to another one within a 
        << " ms, on links of 10 ms");
 }
 
+TEST_CASE("who has live flows knows within half a second that their connector is dead",
+          "[sim][bound]") {
+  const auto policy = GENERATE(Paths::any, Paths::always_relay);
+  CAPTURE(policy);
+  TwoConnectors at(34, {.delay = 10ms}, policy);
+  INFO("replay: " << at.house.world.replay());
+  at.used->crash();
+  at.house.client->send(at.live, "said into the void", false);
+  at.house.world.run_for(500ms);
+  const auto first = at.open_within(1s);
+  REQUIRE(first);
+  CHECK(*first <= 100);  // It does not ask the dead one.
+  CHECK(at.other->open_flow_count() == 1);
+  CHECK_FALSE(at.house.client->flow(at.live).is_over);
+  WARN("the first new flow was ready after " << *first << " ms of virtual time");
+}
+
 TEST_CASE("a connector that died before its first flow costs that less than a second",
           "[sim][bound]") {
   const auto policy = GENERATE(Paths::any, Paths::always_relay);

@@ -46,7 +46,8 @@
 //   but no flow is opened on it (OpenFlow) while it is not direct (PathTaken): a flow waits for
 //   that for direct_timeout, and then goes on to the next connector, or fails with this reason.
 //
-//   A connector that was asked something is listened to. It is silent when nothing has come from it
+//   A connector that was asked something is listened to, and so is one that leaves live flows
+//   without an answer (ConnectorUnanswered). It is silent when nothing has come from it
 //   for two round trips and silence_margin, or when its connection does not stand by then. The
 //   flows that wait for the answer of a silent one are taken back, for not a byte of their
 //   applications has moved, and go to the next connector; those that wait for its connection try
@@ -170,6 +171,11 @@ struct ConnectorReady {  // The answer to ConnectTo. The certificate was as pinn
 struct ConnectorHeard {  // The answer to ListenTo: a packet of the connector has been opened.
   PeerKey peer{};
   Duration round_trip{};
+};
+struct ConnectorUnanswered {  // Its live flows have sent something, and nothing has come of it for
+                              // longer than usual.
+  PeerKey peer{};
+  Instant since;  // Of the silence.
 };
 struct PathTaken {  // A connection is direct from now on, or no longer.
   PeerKey peer{};
@@ -402,10 +408,11 @@ class Engine {
     DeviceId device;
   };
 
-  using Input = std::variant<ViewReceived, ControllerUp, ControllerDown, RelayAvailable, RelayLost,
-                             RelayDraining, GrantAnswered, GrantsRevoked, ConnectorReady,
-                             ConnectorHeard, PathTaken, ConnectorLost, GrantRefused,
-                             ConnectorDraining, FlowRequested, FlowAnswered, FlowEnded>;
+  using Input =
+      std::variant<ViewReceived, ControllerUp, ControllerDown, RelayAvailable, RelayLost,
+                   RelayDraining, GrantAnswered, GrantsRevoked, ConnectorReady, ConnectorHeard,
+                   ConnectorUnanswered, PathTaken, ConnectorLost, GrantRefused, ConnectorDraining,
+                   FlowRequested, FlowAnswered, FlowEnded>;
   using Output =
       std::variant<AskGrant, ConnectTo, BindAt, Reroute, CloseConnector, ListenTo, OpenFlow,
                    AbandonFlow, PresentGrant, FlowReady, FlowRefused, Cut, SnapshotNeeded, Report>;
@@ -479,7 +486,7 @@ class Engine {
 
   // Hearing is what we know of a connector's being there.
   enum class Hearing : std::uint8_t {
-    unasked,    // Nothing has been asked that is not answered.
+    unasked,    // It owes no answer that we know of.
     listening,  // It connects, or ListenTo is out: it is silent at listen_until.
     heard,      // And flows still wait for an answer: listened to again at listen_until.
     silent,     // Until it is ready or heard.
@@ -609,6 +616,7 @@ class Engine {
   void on(RelayDraining& input, const Now& now);
   void on(ConnectorReady& input, const Now& now);
   void on(ConnectorHeard& input, const Now& now);
+  void on(ConnectorUnanswered& input, const Now& now);
   void on(PathTaken& input, const Now& now);
   void on(ConnectorLost& input, const Now& now);
   void on(ConnectorDraining& input, const Now& now);

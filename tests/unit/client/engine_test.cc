@@ -745,6 +745,36 @@ TEST_CASE("nobody listens while no flow waits") {
   CHECK(f.take_all().empty());
 }
 
+TEST_CASE("a connector that leaves live flows unanswered is silent before a new flow asks it") {
+  TwoConnectors f;
+  f.advance(seconds(1));
+  f.take_all();
+  f.handle(ConnectorUnanswered{f.first, f.now.instant - milliseconds(100)});
+  CHECK(f.take<ListenTo>()->peer == f.first);
+  SECTION("it is heard in time") {
+    f.advance(f.kPatience - milliseconds(101));
+    f.hear(f.first);
+    f.advance(seconds(1));
+    CHECK(f.take_all().empty());
+    CHECK_FALSE(f.engine.status(f.now).connectors[0].is_silent);
+  }
+  SECTION("it is not, for as long as counts from when it fell silent") {
+    f.advance(f.kPatience - milliseconds(100) - Duration(1));
+    CHECK_FALSE(f.engine.status(f.now).connectors[0].is_silent);
+    f.advance(Duration(1));
+    CHECK(f.engine.status(f.now).connectors[0].is_silent);
+    CHECK_FALSE(f.take<Cut>());
+    f.take_all();
+    f.handle(ConnectorUnanswered{f.first, f.now.instant});  // We know.
+    CHECK(f.take_all().empty());
+    f.connect_second(f.request());
+  }
+  SECTION("who is listened to already is not listened to for longer") {
+    f.handle(ConnectorUnanswered{f.first, f.now.instant});
+    CHECK_FALSE(f.take<ListenTo>());
+  }
+}
+
 TEST_CASE("a question renews the listening, but not the time of a connector that is silent") {
   TwoConnectors f;
   f.request();
