@@ -28,9 +28,15 @@ struct Share {
   Duration round_trip{};
 };
 
-// share_of lets one stream run for a while, and measures the next ten seconds.
-Share share_of(const Quality& quality, Duration warm_up) {
-  Pair pair(client_config(), server_config(), quality);
+struct Measured {
+  Duration warm_up = seconds(3);
+  Duration duration = seconds(10);
+  std::uint64_t seed = 1;
+};
+
+// share_of lets one stream run for a while, and measures what comes next.
+Share share_of(const Quality& quality, const Measured& measured) {
+  Pair pair(client_config(), server_config(), quality, measured.seed);
   pair.connect();
   const auto streams = pair.open_both();
   BodyWriter writer(pair.client, streams.first, 1 << 30, 1);
@@ -40,24 +46,35 @@ Share share_of(const Quality& quality, Duration warm_up) {
     reader.pull();
     return false;
   };
-  (void)pair.network.run(warm_up, step);
+  (void)pair.network.run(measured.warm_up, step);
   const std::uint64_t before = reader.read();
-  (void)pair.network.run(seconds(10), step);
+  (void)pair.network.run(measured.duration, step);
   CHECK(reader.wrong() == 0);
-  return {.of_rate = static_cast<double>(reader.read() - before) / (10.0 * kRate),
+  const double path = kRate * std::chrono::duration<double>(measured.duration).count();
+  return {.of_rate = static_cast<double>(reader.read() - before) / path,
           .round_trip = pair.client->statistics(pair.key)->rtt_smoothed};
 }
 
-// CUBIC gets a thirtieth of such a path.
-TEST_CASE("one packet lost of a hundred leaves a stream six tenths of the path", "[bound]") {
-  CHECK(share_of(path_of(10, 625'000), seconds(3)).of_rate > 0.6);
-  CHECK(share_of(path_of(10, 625'000), seconds(40)).of_rate > 0.6);
+// On a path of Ethernet's size TCP with BBR gets 0.90 of the rate (lossy_path.sh, see
+// tests/bench/README.md), CUBIC a thirtieth. Three quarters of that are 0.675. What a stream gets
+// depends on which packets are lost: 24 seeds got 0.65 to 0.92 in ten seconds, 0.77 on average, and
+// never less than 0.73 in forty. Larger packets are fewer in a round, where chance alone exceeds
+// BBR's LossThresh more often: with 8952 bytes it was 0.60 to 0.87 in forty seconds of 30 seeds.
+TEST_CASE("one packet lost of a hundred leaves a stream three quarters of what TCP with BBR gets",
+          "[bound]") {
+  constexpr double kOfTcp = 0.90;
+  Quality quality = path_of(10, 625'000);
+  quality.datagram_size_max = 1472;
+  for (std::uint64_t seed = 1; seed <= 2; ++seed) {
+    CAPTURE(seed);
+    CHECK(share_of(quality, {.duration = seconds(40), .seed = seed}).of_rate > 0.75 * kOfTcp);
+  }
 }
 
 TEST_CASE("a stream takes most of a path, and fills no queue", "[bound]") {
   for (const std::size_t queue_size : {64'000U, 625'000U, 5'000'000U}) {
     CAPTURE(queue_size);
-    const Share share = share_of(path_of(0, queue_size), seconds(3));
+    const Share share = share_of(path_of(0, queue_size), {});
     CHECK(share.of_rate > 0.78);
     CHECK(share.round_trip < milliseconds(60));
   }
