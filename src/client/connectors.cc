@@ -548,12 +548,14 @@ void Engine::pass_over(FlowKey key, const Now& now) {
 // --- Relays come and go.
 
 void Engine::on(RelayAvailable& input, const Now& now) {
+  // A relay that was lost may be back at another of its addresses: its own connections follow, too.
+  const bool is_back = !relays_.contains(input.relay);
   relays_.insert_or_assign(input.relay, Relay{.name = std::move(input.name),
                                               .round_trip = input.round_trip,
                                               .load = input.load,
                                               .is_draining = input.is_draining});
   for (auto& [key, peer] : peers_) {
-    const bool is_lost = !relays_.contains(peer.relay);
+    const bool is_lost = !relays_.contains(peer.relay) || (is_back && peer.relay == input.relay);
     const bool is_ending = !is_lasting(peer.relay) && !input.is_draining;
     const bool is_stranded = peer.is_ready && (is_lost || is_ending);
     if (!is_stranded || std::ranges::find(peer.relays, input.relay) == peer.relays.end()) continue;

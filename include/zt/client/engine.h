@@ -33,7 +33,8 @@
 //   first. Each is tried first by the best relay where both ends are bound, then by the second
 //   best, and so on; path/relay_choice.h says what is good, and counts the round trips of both
 //   ends. Where there is no such relay, we bind at one of the connector's (BindAt). When a relay is
-//   lost, its connections are rerouted through another one (Reroute), and live flows go on.
+//   lost, its connections are rerouted through another one (Reroute), or through the same when it
+//   is found again, maybe at another of its addresses; live flows go on.
 //
 //   A connector that failed is doubtful until a connection to it stands: it is tried after all
 //   others. While others do the work it is tried again without a flow, first after

@@ -988,6 +988,24 @@ TEST_CASE("a lost relay reroutes its connections through another one in common")
   CHECK(f.take_all().empty());
 }
 
+TEST_CASE("connections follow their relay to where it is found again") {
+  Fixture f;
+  f.request();
+  f.answer(f.grant_of(1, {f.connector_of(1, {f.relay(1)})}));
+  const auto connect = f.take<ConnectTo>();
+  f.ready(connect->peer);
+  f.take_all();
+  f.handle(RelayAvailable{f.relay(1), "relay-1", f.kRoundTrip});  // A heartbeat: it was not lost.
+  CHECK(f.take_all().empty());
+  f.handle(RelayLost{f.relay(1)});
+  CHECK(f.take_all().empty());
+  f.handle(RelayAvailable{f.relay(1), "relay-1", f.kRoundTrip});
+  const auto reroute = f.take<Reroute>();
+  REQUIRE(reroute);
+  CHECK(reroute->peer == connect->peer);
+  CHECK(reroute->relay == f.relay(1));
+}
+
 TEST_CASE("a lost relay fails what still connects through it") {
   Fixture f;
   f.handle(RelayAvailable{f.relay(2), "relay-2", f.kRoundTrip});
