@@ -26,7 +26,7 @@ namespace {
 
 struct Settings {
   std::string state = default_state_path("controller").string();
-  std::string listen = "0.0.0.0:443";
+  std::string listen = "443";
   std::vector<std::string> hosts;
   std::string tenant = "default";
   LogSettings log;
@@ -83,9 +83,10 @@ void greet(const Settings& settings, const controller::Initialised& made,
 }
 
 ExitCode serve(const Settings& settings) {
-  const auto local = SocketAddress::parse(settings.listen);
+  const auto local = parse_listen(settings.listen);
   if (!local) {
-    return fail(ExitCode::usage, fmt::format("--listen {}: not ADDRESS:PORT", settings.listen));
+    return fail(ExitCode::usage,
+                fmt::format("--listen {}: not PORT or ADDRESS:PORT", settings.listen));
   }
   auto hosts = parse_hosts(settings);
   if (!hosts) return fail(ExitCode::usage, hosts.error());
@@ -151,7 +152,8 @@ void add_controller_commands(CLI::App& app, Chosen& chosen) {
   CLI::App* command = controller->add_subcommand("serve", "Run a controller");
   command->add_option("--state", settings->state, "Directory of the database and its files")
       ->capture_default_str();
-  command->add_option("--listen", settings->listen, "ADDRESS:PORT to listen on, UDP and TCP")
+  command
+      ->add_option("--listen", settings->listen, "Port, or ADDRESS:PORT, to listen on, UDP and TCP")
       ->capture_default_str();
   command->add_option("--host", settings->hosts,
                       "Name or address under which this controller is reached; the first one goes "

@@ -15,13 +15,12 @@ constexpr std::size_t kConnectionsPerSourceMax = 512;
 }  // namespace
 
 std::expected<std::unique_ptr<ControllerShell>, io::SocketError> ControllerShell::create(
-    io::Loop& loop, Random& random, Log& log, const SocketAddress& local,
+    io::Loop& loop, Random& random, Log& log, const io::UdpPort::Local& local,
     const node::ControllerNode::Config& config, controller::Store& store) {
   // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): the constructor is private.
   std::unique_ptr<ControllerShell> shell(new ControllerShell(loop, random, log, config, store));
   ControllerShell& self = *shell;
-  auto port = io::UdpPort::bind(loop, self.buffers_, {.ip = local.ip, .port = local.port}, {},
-                                self.driver_.udp_handlers());
+  auto port = io::UdpPort::bind(loop, self.buffers_, local, {}, self.driver_.udp_handlers());
   if (!port) return std::unexpected(port.error());
   shell->port_ = std::move(*port);
   shell->driver_.use_port(*shell->port_);

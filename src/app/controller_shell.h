@@ -21,10 +21,10 @@ namespace zt::app {
 
 class ControllerShell {
  public:
-  // Borrowed arguments outlive the shell. `local` is one address of one family; port 0 is any, the
-  // same for UDP and TCP. It fails if the port cannot be had.
+  // Borrowed arguments outlive the shell. Port 0 of `local` is any, the same for UDP and TCP. It
+  // fails if the port cannot be had.
   [[nodiscard]] static std::expected<std::unique_ptr<ControllerShell>, io::SocketError> create(
-      io::Loop& loop, Random& random, Log& log, const SocketAddress& local,
+      io::Loop& loop, Random& random, Log& log, const io::UdpPort::Local& local,
       const node::ControllerNode::Config& config, controller::Store& store);
   ControllerShell(const ControllerShell&) = delete;
   ControllerShell& operator=(const ControllerShell&) = delete;

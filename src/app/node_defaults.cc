@@ -39,4 +39,13 @@ std::optional<SocketAddress> parse_dns_server(std::string_view text) {
   return SocketAddress::parse(text);
 }
 
+std::optional<io::UdpPort::Local> parse_listen(std::string_view text) {
+  if (text == "0") return io::UdpPort::Local{};
+  if (const auto port = parse_port(text)) return io::UdpPort::Local{.ip = {}, .port = *port};
+  if (const auto address = SocketAddress::parse(text)) {
+    return io::UdpPort::Local{.ip = address->ip, .port = address->port};
+  }
+  return std::nullopt;
+}
+
 }  // namespace zt::app

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "crypto/identity.h"
+#include "io/udp.h"
 #include "node/link.h"
 #include "zt/base/host.h"
 #include "zt/base/ip.h"
@@ -31,5 +32,9 @@ namespace zt::app {
 
 // parse_dns_server accepts ADDRESS or ADDRESS:PORT; the port is 53 by default.
 [[nodiscard]] std::optional<SocketAddress> parse_dns_server(std::string_view text);
+
+// parse_listen accepts PORT, ADDRESS:PORT or [ADDRESS]:PORT; port 0 is any. Without an address it
+// is all addresses of both families.
+[[nodiscard]] std::optional<io::UdpPort::Local> parse_listen(std::string_view text);
 
 }  // namespace zt::app

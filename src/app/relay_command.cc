@@ -39,16 +39,6 @@ struct Settings {
   LogSettings log;
 };
 
-// parse_listen accepts PORT, ADDRESS:PORT or [ADDRESS]:PORT; port 0 is any.
-std::optional<io::UdpPort::Local> parse_listen(const std::string& text) {
-  if (text == "0") return io::UdpPort::Local{};
-  if (const auto port = parse_port(text)) return io::UdpPort::Local{.ip = {}, .port = *port};
-  if (const auto address = SocketAddress::parse(text)) {
-    return io::UdpPort::Local{.ip = address->ip, .port = address->port};
-  }
-  return std::nullopt;
-}
-
 // parse_threads accepts a number, or "auto" for one on each core.
 std::optional<std::size_t> parse_threads(const std::string& text) {
   const auto threads_max = std::int64_t{RelayThreads::kThreadsMax};

@@ -29,7 +29,7 @@ expect 2 "the enrolment token is wrong" "$ZT" connector --state "$work/b" --toke
 expect 2 "$work/none" "$ZT" connector --state "$work/c" --token-file "$work/none"
 expect 2 "no token was given" "$ZT" relay serve --state "$work/d"
 expect 2 "not PORT or ADDRESS:PORT" "$ZT" relay serve --state "$work/e" --listen x:y
-expect 2 "not ADDRESS:PORT" "$ZT" controller serve --state "$work/f" --listen nowhere
+expect 2 "not PORT or ADDRESS:PORT" "$ZT" controller serve --state "$work/f" --listen nowhere
 expect 2 "not a name or an address" "$ZT" controller serve --state "$work/g" \
   --listen 127.0.0.1:1 --host 'a b'
 expect 2 "$work/none" "$ZT" client up --state "$work/h" --key-file "$work/none"
