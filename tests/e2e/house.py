@@ -48,6 +48,9 @@ CONTROLLER = "10.3.0.2"
 RELAY = "10.4.0.2"
 CONNECTOR = "10.20.0.2"
 SERVICE = "10.20.0.10"
+# Of `add_ipv6`, and names for both families.
+LAPTOP_IPV6, CONTROLLER_IPV6, RELAY_IPV6 = "fd01::2", "fd03::2", "fd04::2"
+CONTROLLER_NAME, RELAY_NAME = "controller.example", "relay.example"
 
 CLONE_NEWNET = 0x40000000
 
@@ -148,6 +151,28 @@ class House:
         """Makes a host the router of a network of its own: see net_switch in network.sh."""
         self.network(f"net_switch {host} {address}")
 
+    def add_ipv6(self):
+        """Gives IPv6 to controller and relay, under names that stand for both families, and makes
+        room for the laptop's: see `give_ipv6`."""
+        self.network("on inet sysctl -q -w net.ipv6.conf.all.forwarding=1")
+        for host, address in (("laptop", LAPTOP_IPV6), ("controller", CONTROLLER_IPV6),
+                              ("relay", RELAY_IPV6)):
+            self.must("inet", "ip", "address", "add", f"{address[:-1]}1/64", "dev", host, "nodad")
+        everybody = ("laptop", "controller", "relay", "connector")
+        for host, name, addresses in (
+                ("controller", CONTROLLER_NAME, (CONTROLLER, CONTROLLER_IPV6)),
+                ("relay", RELAY_NAME, (RELAY, RELAY_IPV6))):
+            self.give_ipv6(host, addresses[1])
+            for address in addresses:
+                self.add_name(address, name, hosts=everybody)
+
+    def give_ipv6(self, host, address):
+        """Gives an address to a host's cable to the internet: it has none when it is plugged in."""
+        self.must(host, "ip", "-6", "-batch", "-", input=f"""
+address replace {address}/64 dev inet nodad
+route replace default via {address[:-1]}1 dev inet
+""")
+
     def network(self, commands):
         made = network(f"set -e; {commands}", self.network_prefix)
         if made.returncode != 0:
@@ -236,11 +261,13 @@ class House:
         self.open_relay()
         self.open_connector()
 
-    def open_controller(self, port=8443):
+    def open_controller(self, port=8443, name=None):
+        """With a name it is reached by that, at all its addresses."""
         state = self.work / "controller"
         self.controller = Role(self, "controller", "controller", [
-            self.zt, "controller", "serve", "--state", state, "--listen", f"{CONTROLLER}:{port}",
-            "--host", CONTROLLER]).start()
+            self.zt, "controller", "serve", "--state", state,
+            "--listen", port if name else f"{CONTROLLER}:{port}",
+            "--host", name or CONTROLLER]).start()
         self.wait_until("the controller made its first key",
                         lambda: (state / "admin.json").exists())
         self.wait_until_controller_answers()
@@ -253,12 +280,15 @@ class House:
     def open_relay(self, *flags):
         self.relay = self.start_relay("relay", 4433, *flags)
 
-    def start_relay(self, name, port, *flags):
-        """Starts a relay on the relays' host, with its state and its log under its name."""
-        token = self.token("relay", "token", "--name", name, "--address", f"{RELAY}:{port}")
+    def start_relay(self, name, port, *flags, host=None):
+        """Starts a relay on the relays' host, with its state and its log under its name.
+
+        With the name of a host it is reached by that, at all its addresses."""
+        address = f"{host or RELAY}:{port}"
+        token = self.token("relay", "token", "--name", name, "--address", address)
         relay = Role(self, "relay", name, [
-            self.zt, "relay", "serve", "--state", self.work / name, "--listen",
-            f"{RELAY}:{port}", *flags], ["--token-file", token]).start()
+            self.zt, "relay", "serve", "--state", self.work / name,
+            "--listen", port if host else address, *flags], ["--token-file", token]).start()
         self.wait_until_online("relay", name)
         return relay
 
