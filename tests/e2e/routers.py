@@ -56,9 +56,26 @@ table ip6 filter {
 """
 FORWARD = "dnat to udp dport map { 41002 : 192.168.1.2, 41003 : 192.168.1.3 }"
 
+# A mapping of its own for each address of this internet, which lets in that address only.
+REMOTES = [house.CONTROLLER, house.RELAY, *(f"10.6.0.{number}" for number in range(1, 64))]
+
+
+def mappings(form):
+    """Writes the elements of a map: one for each remote address, of laptop and of door."""
+    return ", ".join(form.format(remote=remote, host=host, port=port, outside=1000 + port + number)
+                     for number, remote in enumerate(REMOTES)
+                     for host, port in ((LAPTOP, LAPTOP_PORT), (DOOR, DOOR_PORT)))
+
+
+BY_ADDRESS_OUT = f"""oifname != "lan" meta l4proto udp snat ip to OUTSIDE : udp sport . ip daddr map {{
+      {mappings("{port} . {remote} : {outside}")} }}
+    oifname != "lan" masquerade"""
+BY_ADDRESS_IN = f"""iifname != "lan" ip saddr @sent_to meta l4proto udp dnat ip to ip saddr . udp dport map {{
+      {mappings("{remote} . {outside} : {host} . {port}")} }}"""
+
 
 class Kind(typing.NamedTuple):
-    """A kind of router by RFC 4787, under the name of RFC 3489.
+    """A kind of router by RFC 4787, under the name of RFC 3489 where that has one.
 
     `masquerade` keeps a port that is free, so the mapping does not depend on the destination."""
     short: str
@@ -66,14 +83,17 @@ class Kind(typing.NamedTuple):
     lets_in: frozenset  # Who is let in apart from who was sent to: "port", "address".
     inbound: str = ""
     outbound: str = 'oifname != "lan" masquerade'
+    differs_by: frozenset = frozenset()  # What of a destination the mapping depends on.
 
     @property
     def is_symmetric(self):
-        return "fully-random" in self.outbound
+        return bool(self.differs_by)
 
     @property
     def is_strict(self):
-        return not self.lets_in
+        """Whether a peer whose port is not known gets in nowhere: where each address has a mapping
+        of its own, the one that the peer knows is the relay's."""
+        return not self.lets_in or self.is_symmetric
 
 
 KINDS = [
@@ -82,9 +102,12 @@ KINDS = [
     Kind("addr", "address-restricted cone", frozenset({"port"}),
          inbound=f'iifname != "lan" ip saddr @sent_to {FORWARD}'),
     Kind("port", "port-restricted cone", frozenset()),
-    Kind("sym", "symmetric", frozenset(), outbound='oifname != "lan" masquerade fully-random'),
+    Kind("adm", "address-dependent mapping", frozenset({"port"}), inbound=BY_ADDRESS_IN,
+         outbound=BY_ADDRESS_OUT, differs_by=frozenset({"address"})),
+    Kind("sym", "symmetric", frozenset(), outbound='oifname != "lan" masquerade fully-random',
+         differs_by=frozenset({"address", "port"})),
 ]
-FULL, _, PORT, SYMMETRIC = KINDS
+FULL, _, PORT, _, SYMMETRIC = KINDS
 
 
 class Site(typing.NamedTuple):
@@ -106,7 +129,7 @@ class Internet:
         self.count += 1
         outside = f"{self.prefix}.{self.count}"
         self.home.add_host(router, f"{outside}/24", "inet", f"{self.prefix}.1")
-        make_router(self.home, router, rules, f"{GATEWAY}/24")
+        make_router(self.home, router, rules.replace("OUTSIDE", outside), f"{GATEWAY}/24")
         return outside
 
     def add_site(self, kind, place, host, address):
