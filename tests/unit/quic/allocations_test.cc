@@ -1,53 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// What an endpoint allocates while it carries bulk: nothing, once its buffers have grown. A program
-// of its own, because it replaces operator new. The C libraries below take their memory from malloc
-// and are not counted.
-#include <algorithm>
+// What an endpoint allocates while it carries bulk: nothing, once its buffers have grown. The C
+// libraries below take their memory from malloc and are not counted.
 #include <array>
 #include <catch2/catch_test_macros.hpp>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <new>
 
+#include "allocations.h"
 #include "link.h"
 #include "quic/endpoint.h"
-
-namespace {
-
-std::size_t allocation_count = 0;
-
-void* allocate(std::size_t size, std::size_t alignment) {
-  ++allocation_count;
-  // aligned_alloc wants a multiple of the alignment.
-  void* const memory = std::aligned_alloc(
-      alignment, (std::max<std::size_t>(size, 1) + alignment - 1) / alignment * alignment);
-  if (memory == nullptr) std::abort();
-  return memory;
-}
-
-}  // namespace
-
-// NOLINTBEGIN(cppcoreguidelines-no-malloc,cppcoreguidelines-owning-memory): below operator new.
-void* operator new(std::size_t size) {
-  return allocate(size, __STDCPP_DEFAULT_NEW_ALIGNMENT__);
-}
-void* operator new(std::size_t size, std::align_val_t alignment) {
-  return allocate(size, static_cast<std::size_t>(alignment));
-}
-void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::align_val_t) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::size_t, std::align_val_t) noexcept {
-  std::free(memory);
-}
-// NOLINTEND(cppcoreguidelines-no-malloc,cppcoreguidelines-owning-memory)
 
 namespace zt::quic::test {
 namespace {
@@ -142,10 +103,11 @@ Cost cost_of(Wire& wire, Feed feed) {
     REQUIRE(wire.received() >= received);
   };
   run_until(kWarmUp);
-  const std::size_t allocations = allocation_count;
+  const std::size_t allocations = zt::test::allocation_count();
   const std::uint64_t packets = wire.packets();
   run_until(wire.received() + kMeasured);
-  return {.allocations = allocation_count - allocations, .packets = wire.packets() - packets};
+  return {.allocations = zt::test::allocation_count() - allocations,
+          .packets = wire.packets() - packets};
 }
 
 void fill(Endpoint& endpoint, const StreamKey& stream) {
