@@ -67,10 +67,12 @@ def mappings(form):
                      for host, port in ((LAPTOP, LAPTOP_PORT), (DOOR, DOOR_PORT)))
 
 
-BY_ADDRESS_OUT = f"""oifname != "lan" meta l4proto udp snat ip to OUTSIDE : udp sport . ip daddr map {{
+BY_ADDRESS_OUT = f"""oifname != "lan" meta l4proto udp \\
+      snat ip to OUTSIDE : udp sport . ip daddr map {{
       {mappings("{port} . {remote} : {outside}")} }}
     oifname != "lan" masquerade"""
-BY_ADDRESS_IN = f"""iifname != "lan" ip saddr @sent_to meta l4proto udp dnat ip to ip saddr . udp dport map {{
+BY_ADDRESS_IN = f"""iifname != "lan" ip saddr @sent_to meta l4proto udp \\
+      dnat ip to ip saddr . udp dport map {{
       {mappings("{remote} . {outside} : {host} . {port}")} }}"""
 
 
