@@ -58,7 +58,13 @@ void Engine::want_connector(FlowKey key, const Now& now) {
   }
   const std::optional<Candidate> candidate = find_candidate(flow, access);
   if (!candidate) {
-    const bool may_come = flow.tried.empty() && !access.held().connectors.empty();
+    const std::vector<GrantedConnector>& connectors = access.held().connectors;
+    const bool is_any_bound = std::ranges::any_of(
+        connectors, [](const GrantedConnector& each) { return !each.relays.empty(); });
+    // Who was bound nowhere when the grant was given out has told the controller meanwhile.
+    const bool is_recent = now.instant - access.received < limits_.connect_timeout;
+    const bool may_come =
+        flow.tried.empty() && (is_any_bound || (is_recent && !connectors.empty()));
     if (may_come) return want_relay(key, access, now);
     give_up_connecting(key, now);
     return;

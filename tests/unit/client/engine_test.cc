@@ -586,6 +586,22 @@ TEST_CASE("a list of connectors that is out of date is fetched anew") {
   CHECK(f.take<ConnectTo>()->connector == f.connector(2));
 }
 
+TEST_CASE("a list of connectors that were bound nowhere is waited with once, then fetched anew") {
+  Fixture f;
+  f.request();
+  f.answer(f.grant_of(1, {f.connector_of(1, {})}));
+  CHECK(f.take_all().empty());
+  f.advance(seconds(4) - milliseconds(1));
+  const FlowKey early = f.request();
+  CHECK_FALSE(f.take<AskGrant>());
+  f.handle(FlowEnded{early, 0, 0, "given up"});
+  f.advance(milliseconds(1));
+  CHECK(f.take<FlowRefused>());
+  f.request();
+  f.answer(f.grant_of(2, {f.connector_of(1, {f.relay(1)})}));
+  CHECK(f.take<ConnectTo>()->connector == f.connector(1));
+}
+
 TEST_CASE("no connector online, and no relay in common, are said as such") {
   Fixture f;
   SECTION("none is online") {
