@@ -150,6 +150,13 @@ void RelayActor::restart() {
   world_.attach(*this, address_);
 }
 
+void RelayActor::enrol(Secret token) {
+  standing_.reset();
+  identity_ = crypto::Identity::create("relay", world_.now_of(*this).unix_time);
+  start(enrolment_of(token, "relay").first);
+  world_.attach(*this, address_);
+}
+
 void RelayActor::handle(const quic::ReceivedDatagrams& datagrams, const Now& now) {
   node_->handle(datagrams, now);
 }
@@ -649,13 +656,16 @@ House::House(std::uint64_t seed, const Link& link, const std::function<Layout(Wo
 
 std::unique_ptr<RelayActor> House::make_relay(const std::string& name, const SocketAddress& address,
                                               std::uint64_t seed) {
-  const Json token = controller->ask("POST", "relay-tokens",
-                                     {{"name", name}, {"address", address.to_text()}}, 201);
   traffic_.allow(address);
-  auto made = std::make_unique<RelayActor>(world, seed,
-                                           Secret(token.at("token").get<std::string>()), address);
+  auto made = std::make_unique<RelayActor>(world, seed, relay_token(name, address), address);
   world.attach(*made, address);
   return made;
+}
+
+Secret House::relay_token(const std::string& name, const SocketAddress& address) {
+  const Json token = controller->ask("POST", "relay-tokens",
+                                     {{"name", name}, {"address", address.to_text()}}, 201);
+  return Secret(token.at("token").get<std::string>());
 }
 
 RelayActor& House::add_relay(const std::string& name, const SocketAddress& address) {

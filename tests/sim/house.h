@@ -115,10 +115,13 @@ class RelayActor final : public Actor, private node::DatagramSink {
   void settle(const Now& now) override;
   std::optional<quic::Transmit> poll_transmit(std::span<std::byte> buffer, const Now& now) override;
   std::optional<Instant> next_deadline() const override;
-  // crash and restart are those of ConnectorActor.
+  // crash, restart, is_admitted and enrol are those of ConnectorActor.
   void crash();
   void restart();
+  [[nodiscard]] bool is_admitted() const { return standing_.has_value(); }
+  void enrol(Secret token);
   [[nodiscard]] bool is_running() const { return node_.has_value(); }
+  [[nodiscard]] const SocketAddress& address() const { return address_; }
 
   // drain is what SIGTERM does. Once it is drained, the relay has ended.
   void drain();
@@ -326,6 +329,8 @@ class House {
   ConnectorActor& add_connector(const std::string& name, const SocketAddress& address);
   // connector_token returns what a connector of the network is admitted by, once.
   [[nodiscard]] Secret connector_token(const std::string& name);
+  // relay_token is that for a relay.
+  [[nodiscard]] Secret relay_token(const std::string& name, const SocketAddress& address);
   // boot lets time pass until client and connectors are up.
   [[nodiscard]] bool boot(Duration limit = std::chrono::seconds(10));
 

@@ -30,11 +30,16 @@ constexpr int kFaultCount = 12;
 class Storm {
  public:
   explicit Storm(House& house)
-      : house_(house), random_(house.world.seed() * 7919 + 1), home_(house.client->place()) {}
+      : house_(house),
+        random_(house.world.seed() * 7919 + 1),
+        home_(house.client->place()),
+        connector_home_(house.connector->place()) {
+    house_.world.set_tcp(random_.below(2) == 0);
+  }
 
   // strike makes one fault; some of them end the one before of their kind.
   void strike() {
-    switch (random_.below(14)) {
+    switch (random_.below(20)) {
       case 0:
         return cut(pick_address(), pick_address());
       case 1:
@@ -42,7 +47,7 @@ class Storm {
       case 2:
         return reboot(*pick_relay().first);
       case 3:
-        return reboot_connector(pick_connector());
+        return reboot(pick_connector());
       case 4:
         return replace(pick_connector());
       case 5:
@@ -62,14 +67,27 @@ class Storm {
                                             std::chrono::milliseconds(random_.below(3000)));
       case 12:
         return allow(!is_allowed_);
-      default:
+      case 13:
         return roam();
+      case 14:
+        return roam_with_connector();
+      case 15:
+        return nap(*house_.client);
+      case 16:
+        return nap(pick_connector());
+      case 17:
+        return toggle_udp();
+      case 18:
+        return replace(*pick_relay().first);
+      default:
+        return rule();
     }
   }
 
   // clear ends every fault, but that clocks are never quite right.
   void clear() {
     for (const auto& [from, to] : cuts_) house_.world.set_one_way_link(from, to, {.delay = 10ms});
+    for (const IpAddress& ip : without_udp_) house_.world.block_udp(ip, false);
     house_.world.set_default_link({.delay = 10ms});
     for (Actor* actor : actors()) {
       house_.world.set_clock_offset(*actor, clock_error(kClockErrorS));
@@ -77,7 +95,11 @@ class Storm {
     }
     if (!house_.controller->is_running()) house_.controller->restart();
     for (const Relay& relay : relays()) {
-      if (!relay.first->is_running()) relay.first->restart();
+      if (!relay.first->is_admitted()) {
+        replace(*relay.first);
+      } else if (!relay.first->is_running()) {
+        relay.first->restart();
+      }
       if (!house_.world.is_attached(*relay.first)) toggle(relay);
     }
     for (ConnectorActor* connector : house_.connectors()) {
@@ -88,6 +110,7 @@ class Storm {
       }
     }
     allow(true);
+    set_rule(Paths::any);
   }
 
   [[nodiscard]] Duration pause() { return std::chrono::milliseconds(random_.below(4000)); }
@@ -109,15 +132,18 @@ class Storm {
   [[nodiscard]] Relay pick_relay() { return relays()[random_.below(2)]; }
   [[nodiscard]] ConnectorActor& pick_connector() { return *house_.connectors()[random_.below(2)]; }
   [[nodiscard]] Actor& pick_actor() { return *actors()[random_.below(actors().size())]; }
+  // client_ip and connector_ip are what the public network sees of the two.
+  [[nodiscard]] IpAddress client_ip() const {
+    const Place& place = house_.client->place();
+    return place.realm == kPublic ? place.address.ip : kClientNatIp;
+  }
+  [[nodiscard]] IpAddress connector_ip() const {
+    const Place& place = house_.connector->place();
+    return place.realm == kPublic ? place.address.ip : kConnectorNatIp;
+  }
   [[nodiscard]] IpAddress pick_address() {
-    const Place& client = house_.client->place();
-    const std::array addresses{
-        kControllerAt.ip,
-        kRelayAt.ip,
-        kSecondRelayAt.ip,
-        kSecondConnectorAt.ip,
-        client.realm == kPublic ? client.address.ip : kClientNatIp,
-        house_.connector->place().realm == kPublic ? kConnectorAt.ip : kConnectorNatIp};
+    const std::array addresses{kControllerAt.ip,      kRelayAt.ip, kSecondRelayAt.ip,
+                               kSecondConnectorAt.ip, client_ip(), connector_ip()};
     return addresses[random_.below(addresses.size())];
   }
   [[nodiscard]] std::chrono::seconds clock_error(std::int64_t error_max_s) {
@@ -142,21 +168,38 @@ class Storm {
   // reboot kills a node, which comes back at once or the next time.
   template <class ActorType>
   void reboot(ActorType& actor) {
+    if (!is_admitted(actor)) return;
     if (actor.is_running()) {
       actor.crash();
       if (random_.below(2) == 0) return;
     }
     actor.restart();
   }
-  // reboot_connector is that; whoever was not admitted yet goes on looking for the controller.
-  void reboot_connector(ConnectorActor& connector) {
-    if (connector.is_admitted()) reboot(connector);
+  // is_admitted tells whether a node has what it starts with again. Whoever has not goes on looking
+  // for the controller.
+  template <class ActorType>
+  static bool is_admitted(const ActorType& actor) {
+    return actor.is_admitted();
   }
+  static bool is_admitted(const ControllerActor&) { return true; }
   // replace puts a new machine in the place of a connector's.
   void replace(ConnectorActor& connector) {
     if (!house_.controller->is_running()) return;
     if (connector.is_running()) connector.crash();
     connector.enrol(house_.connector_token("spare-" + std::to_string(++replaced_count_)));
+  }
+  // replace puts a new machine, with a key of its own, at the address of a relay that is lost.
+  void replace(RelayActor& relay) {
+    if (!house_.controller->is_running()) return;
+    if (relay.is_running()) relay.crash();
+    const wire::Json rows = house_.controller->ask("GET", "relays", nullptr, 200);
+    for (const wire::Json& row : rows.at("items")) {
+      if (row.at("address") != relay.address().to_text()) continue;
+      (void)house_.controller->ask("DELETE", "relays/" + row.at("id").get<std::string>(), nullptr,
+                                   204);
+    }
+    relay.enrol(
+        house_.relay_token("spare-relay-" + std::to_string(++replaced_count_), relay.address()));
   }
   void reboot_client() {
     house_.client->crash();
@@ -179,10 +222,42 @@ class Storm {
     const Place elsewhere{.address = {IpAddress::v4({198, 18, 0, 44}), kClientAt.port}};
     house_.client->move(house_.client->place() == home_ ? elsewhere : home_);
   }
+  void roam_with_connector() {
+    if (!house_.connector->is_running()) return;
+    const Place elsewhere{.address = {IpAddress::v4({198, 18, 0, 43}), kConnectorAt.port}};
+    house_.connector->move(house_.connector->place() == connector_home_ ? elsewhere
+                                                                        : connector_home_);
+  }
+  // nap lets a machine sleep and wake up again.
+  template <class ActorType>
+  void nap(ActorType& actor) {
+    if (!actor.is_running()) return;
+    house_.world.detach(actor);
+    house_.world.run_for(std::chrono::seconds(1 + random_.below(random_.below(2) == 0 ? 20 : 600)));
+    house_.world.attach(actor, actor.place());
+  }
+  // toggle_udp makes the network of one end let no UDP through, or let it through again.
+  void toggle_udp() {
+    const IpAddress ip = random_.below(2) == 0 ? client_ip() : connector_ip();
+    const bool is_blocked = without_udp_.erase(ip) == 0;
+    if (is_blocked) without_udp_.insert(ip);
+    house_.world.block_udp(ip, is_blocked);
+  }
+  void rule() {
+    constexpr std::array kRules{Paths::any, Paths::never_relay, Paths::always_relay};
+    set_rule(kRules[random_.below(kRules.size())]);
+  }
+  void set_rule(Paths paths) {
+    if (!house_.controller->is_running()) return;
+    (void)house_.controller->ask("PATCH", "networks/" + house_.network_id,
+                                 {{"path", {{"paths", to_text(paths)}}}}, 200);
+  }
 
   House& house_;
   SeededRandom random_;
-  Place home_;
+  Place home_;            // The client's.
+  Place connector_home_;  // The first connector's.
+  std::set<IpAddress> without_udp_;
   std::vector<std::pair<IpAddress, IpAddress>> cuts_;
   bool is_allowed_ = true;
   int replaced_count_ = 0;
