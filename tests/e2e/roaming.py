@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Roaming under load: while a flow carries bulk both ways, the laptop changes its address, moves to
-another network by another interface, and loses IPv4; the connector's host changes its address. Each
-byte arrives, and the flow goes on soon after the new address works: directly, and relayed.
+another network by another interface, and loses IPv4; the connector's host changes its address, and
+loses IPv4, too. Each byte arrives, and the flow goes on soon after the new address works: directly,
+and relayed.
 
              relay, controller (IPv4, IPv6)
                          │
@@ -177,7 +178,25 @@ def loses_ipv4(home):
     wait_until_connected(home, "laptop", house.RELAY_IPV6)
 
 
-# What happens, and whether the path can be direct afterwards: the connector has IPv4 only.
+def connector_has_ipv6_only(home):
+    home.must("connector", "ip", "-6", "-batch", "-", input="""
+address add fd20::2/64 dev gate nodad
+route add default via fd20::1 dev gate
+""")
+    home.must("connector", "ip", "-4", "address", "flush", "dev", "gate")
+    wait_until_connected(home, "connector", house.RELAY_IPV6)
+
+
+def connector_has_ipv4_only(home):
+    takes("connector", "gate", house.CONNECTOR, "10.20.0.1")(home)
+    home.must("connector", "ip", "-6", "-batch", "-", input="""
+route delete default
+address flush dev gate scope global
+""")
+
+
+# What happens, and whether the path can be direct afterwards: laptop and connector have no family
+# in common when one of them has IPv6 only.
 CHANGES = (
     ("the laptop has another address", takes("laptop", "inet", "10.1.0.3", "10.1.0.1"), True),
     ("the laptop has lost IPv4", loses_ipv4, False),
@@ -186,7 +205,8 @@ CHANGES = (
     ("the laptop is back", moves("cafe", "inet", "10.1.0.2", "10.1.0.1"), True),
     ("the connector has another address",
      takes("connector", "gate", "10.20.0.3", "10.20.0.1"), True),
-    ("the connector is back", takes("connector", "gate", house.CONNECTOR, "10.20.0.1"), True),
+    ("the connector has IPv6 only", connector_has_ipv6_only, False),
+    ("the connector is back", connector_has_ipv4_only, True),
 )
 
 
@@ -203,6 +223,13 @@ address flush dev cafe
 route add default via 10.1.0.1
 """)
     home.add_ipv6()
+    home.must("inet", "ip", "-6", "-batch", "-", input="""
+address add fd05::1/64 dev gate nodad
+route add fd20::/64 via fd05::2
+""")
+    home.give_ipv6("gate", "fd05::2")
+    home.must("gate", "sysctl", "-q", "-w", "net.ipv6.conf.all.forwarding=1")
+    home.must("gate", "ip", "address", "add", "fd20::1/64", "dev", "lan", "nodad")
 
 
 def roams(home, accepted, path):
