@@ -177,7 +177,8 @@ TEST_CASE("a client that moves into a network without UDP goes on over TCP, and 
   const auto second = it.exchange(flow, 20s);
   REQUIRE(second);
   INFO("first " << *first << " ms, then " << *second << " ms");
-  CHECK(*second <= *first);
+  // UDP has no head start there.
+  CHECK(*second + 200 <= *first);
 }
 
 TEST_CASE("links that are cut are opened anew, and the flow goes on", "[sim]") {
