@@ -92,16 +92,21 @@ TEST_CASE("bulk goes on while its path changes", "[sim]") {
   CHECK((house.client->flow(flow).received == expected));
 }
 
-// RFC 4787 decides: a symmetric NAT gives each destination another port, which the other side can
-// answer only if its filter lets unknown ports in.
+// lets_in tells whether a NAT lets in what one like `other` sends to the port that a relay has
+// seen. It is the port that faces the other side, too, only if the mapping is endpoint-independent;
+// and then a strict filter knows the other side's port only if that is no other one, either.
+bool lets_in(const NatKind& kind, const NatKind& other) {
+  const auto has_one_port = [](const NatKind& nat) {
+    return nat.mapping == NatBehavior::endpoint_independent;
+  };
+  if (kind.filtering == NatBehavior::endpoint_independent) return true;
+  if (!has_one_port(kind)) return false;
+  return kind.filtering == NatBehavior::address_dependent || has_one_port(other);
+}
+
+// RFC 4787 decides: who is let in first shows where he is, and is answered.
 bool can_be_direct(const NatKind& a, const NatKind& b) {
-  const auto is_symmetric = [](const NatKind& kind) {
-    return kind.mapping != NatBehavior::endpoint_independent;
-  };
-  const auto is_strict = [](const NatKind& kind) {
-    return kind.filtering == NatBehavior::address_and_port_dependent;
-  };
-  return !(is_symmetric(a) && is_strict(b)) && !(is_symmetric(b) && is_strict(a));
+  return lets_in(a, b) || lets_in(b, a);
 }
 
 TEST_CASE("behind every pair of NATs the path is direct exactly when it can be", "[sim][rfc4787]") {

@@ -57,7 +57,17 @@ inline constexpr NatKind kPortRestrictedCone{.name = "port-restricted cone",
 inline constexpr NatKind kSymmetric{.name = "symmetric",
                                     .mapping = NatBehavior::address_and_port_dependent,
                                     .filtering = NatBehavior::address_and_port_dependent};
-inline constexpr std::array kNatKinds{kFullCone, kRestrictedCone, kPortRestrictedCone, kSymmetric};
+// Those whose mapping depends on the address only have no such name.
+inline constexpr NatKind kAddressMapped{.name = "address-dependent",
+                                        .mapping = NatBehavior::address_dependent,
+                                        .filtering = NatBehavior::address_dependent};
+inline constexpr NatKind kAddressMappedStrict{.name = "address-dependent, filtering ports",
+                                              .mapping = NatBehavior::address_dependent,
+                                              .filtering = NatBehavior::address_and_port_dependent};
+// kNatKinds has each mapping, each filtering, and no pair that would let in from anywhere what each
+// destination is mapped anew for.
+inline constexpr std::array kNatKinds{kFullCone,  kRestrictedCone, kPortRestrictedCone,
+                                      kSymmetric, kAddressMapped,  kAddressMappedStrict};
 
 class Nat {
  public:
