@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Connections leave the relay for a direct path, and come back to it when that dies.
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <string>
@@ -242,6 +243,61 @@ TEST_CASE("the death of the relay in use costs a live flow less than half a seco
   CHECK(house.path_of(flow) != before);
   WARN("the flow went on after " << house.milliseconds_since(died)
                                  << " ms of virtual time, on links of 10 ms");
+}
+
+TEST_CASE("the death of the relay in use costs no half second on a path of 50 ms either",
+          "[sim][bound]") {
+  const Duration busy = GENERATE(0ms, 40ms, 90ms, 200ms);  // Since the last datagram.
+  CAPTURE(busy);
+  House house(seed_of(29), {.delay = 12500us}, lay_out_with(Paths::always_relay));
+  INFO("replay: " << house.world.replay());
+  house.add_relay("second", kSecondRelayAt);
+  const auto flow = boot_with_echo(house);
+  house.world.run_for(5s);
+  REQUIRE(house.exchange(flow, "before", 1s));
+  house.world.run_for(busy);
+  house.world.detach(house.relay_of(flow));
+  const Instant died = house.world.now().instant;
+  CHECK(house.exchange(flow, "and on", 1s));
+  const long gap = house.milliseconds_since(died);
+  CHECK(gap < 500);
+  WARN("the flow went on after " << gap << " ms of virtual time, on a path of 50 ms");
+}
+
+TEST_CASE("bulk stands still for less than half a second when the relay in use dies",
+          "[sim][bound]") {
+  const bool is_echo = GENERATE(true, false);  // Or the connector only sends.
+  CAPTURE(is_echo);
+  House house(seed_of(30), {.delay = 12500us, .rate_bits_per_s = 50'000'000},
+              lay_out_with(Paths::always_relay));
+  INFO("replay: " << house.world.replay());
+  house.add_relay("second", kSecondRelayAt);
+  const auto flow = boot_with_echo(house);
+  const AppFlow& state = house.client->flow(flow);
+  std::string sent;
+  while (sent.size() < (8 << 20)) sent += std::string(kCanary) + std::to_string(sent.size());
+  house.connector->services.at({kServiceIp, 5432}).on_bytes = [&](std::string_view bytes, bool) {
+    return is_echo ? std::string(bytes) : sent;
+  };
+  const std::string expected = state.received + sent;
+  house.client->send(flow, is_echo ? sent : "please", false);
+  REQUIRE(house.world.run_until([&] { return state.received.size() > (2 << 20); }, 30s));
+  house.world.detach(house.relay_of(flow));
+  Instant last = house.world.now().instant;
+  long gap = 0;
+  std::size_t size = state.received.size();
+  const auto watch = [&] {
+    if (state.received.size() != size) {
+      gap = std::max(gap, house.milliseconds_since(last));
+      size = state.received.size();
+      last = house.world.now().instant;
+    }
+    return size == expected.size();
+  };
+  CHECK(house.world.run_until(watch, 60s));
+  CHECK((state.received == expected));
+  CHECK(gap < 500);
+  WARN("bulk stood still for " << gap << " ms of virtual time, on a path of 50 ms");
 }
 
 }  // namespace
