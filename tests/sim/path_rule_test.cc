@@ -140,5 +140,74 @@ TEST_CASE("only relays of the allowed region carry a flow, however near the othe
   CHECK(house.remote_of(next) == kRelayAt);
 }
 
+// relay_id returns the id of the relay with that name.
+std::string relay_id(House& house, const std::string& name) {
+  const wire::Json relays = house.controller->ask("GET", "relays", nullptr, 200);
+  for (const wire::Json& relay : relays.at("items")) {
+    if (relay.at("name") == name) return relay.at("id").get<std::string>();
+  }
+  FAIL("there is no relay " << name);
+  return {};
+}
+
+// add_far_relay adds a relay that is named "far", and is.
+void add_far_relay(House& house) {
+  house.add_relay("far", kSecondRelayAt);
+  for (const IpAddress& end : {kClientAt.ip, kConnectorAt.ip}) {
+    house.world.set_link(end, kSecondRelayAt.ip, {.delay = 50ms});
+  }
+}
+
+TEST_CASE("own-first: the named relay carries flows while it lives, then another one does",
+          "[sim]") {
+  House house(seed_of(66), {.delay = 10ms}, lay_out_with(Paths::always_relay));
+  INFO("replay: " << house.world.replay());
+  add_far_relay(house);
+  REQUIRE(house.boot());
+  set_rule(house, {{"relays", {relay_id(house, "far")}}, {"own_first", true}});
+  house.world.run_for(1s);
+  const auto flow = house.open_echo();
+  CHECK(house.remote_of(flow) == kSecondRelayAt);
+  house.world.detach(house.relay_of(flow));
+  CHECK(house.exchange(flow, "and on", 2s));
+  CHECK(house.remote_of(flow) == kRelayAt);
+}
+
+TEST_CASE("a resource's own rule counts, and not that of its network", "[sim]") {
+  House house(seed_of(67), {.delay = 10ms}, lay_out_with(Paths::always_relay));
+  INFO("replay: " << house.world.replay());
+  add_far_relay(house);
+  REQUIRE(house.boot());
+  set_rule(house, {{"paths", "never-relay"}});
+  (void)house.controller->ask("PATCH", "resources/" + house.db_id,
+                              {{"path", {{"relays", {relay_id(house, "far")}}}}}, 200);
+  house.world.run_for(1s);
+  const auto flow = house.open_echo();
+  CHECK(house.remote_of(flow) == kSecondRelayAt);
+  (void)house.controller->ask("PATCH", "resources/" + house.db_id,
+                              {{"path", {{"paths", "inherit"}}}}, 200);
+  CHECK(house.world.run_until([&] { return house.client->flow(flow).is_over; }, 1s));
+}
+
+TEST_CASE("both ends bind at the relay that a rule names, however many are nearer", "[sim]") {
+  House house(seed_of(68), {.delay = 10ms}, lay_out_with(Paths::always_relay));
+  INFO("replay: " << house.world.replay());
+  add_far_relay(house);
+  for (std::uint8_t number = 1; number <= 5; ++number) {
+    house.add_relay("near-" + std::to_string(number),
+                    {IpAddress::v4({198, 18, 3, number}), kRelayAt.port});
+  }
+  REQUIRE(house.boot());
+  house.world.run_for(10s);
+  const RelayId far{relay_id(house, "far")};
+  CHECK_FALSE(house.client->node().link().relays().bound_at(far));
+  CHECK_FALSE(house.connector->node().link().relays().bound_at(far));
+  set_rule(house, {{"relays", {far.text}}});
+  house.world.run_for(1s);
+  const auto flow = house.client->open("db.internal:5432");
+  REQUIRE(house.world.run_until([&] { return house.client->flow(flow).is_ready; }, 5s));
+  CHECK(house.remote_of(flow) == kSecondRelayAt);
+}
+
 }  // namespace
 }  // namespace zt::sim
